@@ -1,0 +1,104 @@
+"""What a configuration would do, before it does it."""
+
+import json
+import math
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPTConfig, count_parameters
+from minigpt.model.loss import CHUNK_ROWS
+from minigpt.tokens.store import count_blocks
+
+
+def plan(
+    model: GPTConfig, n_tokens: int, stride: int, batch_size: int, max_epochs: int
+) -> dict[str, Any]:
+    """Counts that follow from a network's shape and a corpus's size alone."""
+    parts = count_parameters(model)
+    blocks = count_blocks(n_tokens, model.block_size, stride)
+    batches = math.ceil(blocks / batch_size)
+    return {
+        "parameters": sum(parts.values()),
+        "parameters_by_part": parts,
+        "vocab_size": model.vocab_size,
+        "tokens": n_tokens,
+        "blocks": blocks,
+        "batches_per_epoch": batches,
+        "total_steps": batches * max_epochs,
+        "memory_bytes": estimate_memory(model, batch_size),
+    }
+
+
+def estimate_memory(model: GPTConfig, batch_size: int) -> int:
+    """Bytes that a float32 training step holds at its peak, the interpreter left out.
+
+    Weights, gradients and AdamW's two moments; each block's saved activations (about 12 n_embd
+    plus the attention weights a token); the head's gradient and one chunk of logits.
+    """
+    parameters = sum(count_parameters(model).values())
+    tokens = batch_size * model.block_size
+    per_block = (8 + 2 * model.mlp_ratio) * model.n_embd + 2 * model.n_head * model.block_size
+    activations = tokens * (model.n_layer * per_block + 4 * model.n_embd)
+    chunk = min(tokens, CHUNK_ROWS) * model.vocab_size
+    return 4 * (4 * parameters + activations + chunk + model.vocab_size * model.n_embd)
+
+
+def check(cfg: DictConfig) -> dict[str, Any]:
+    """Builds everything of a run but the run: a mistake that would stop it stops here.
+
+    Raises UserError as the run itself would.
+    """
+    from minigpt.training.build import build_run
+
+    run = build_run(cfg)
+    trainer, data = run.trainer, run.data
+    tokens = data.store.manifest.tokens
+    found = plan(
+        run.lit.net.config,
+        tokens["train"],
+        data.config.stride,
+        data.config.batch_size * trainer.world_size,
+        max(0, trainer.max_epochs or 0),
+    )
+    limit = trainer.limit_train_batches
+    batches = found["batches_per_epoch"]
+    batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches) * max(0, trainer.max_epochs or 0)
+    if trainer.max_steps >= 0:
+        steps = min(steps, trainer.max_steps) if steps else trainer.max_steps
+    if steps < 1:
+        raise UserError("the run would take no step: raise trainer.max_epochs or trainer.max_steps")
+    found["batches_per_epoch"], found["total_steps"] = batches, steps
+    found["splits"] = tokens
+    found["source"] = data.config.source
+    found["tokenizer"] = data.store.manifest.tokenizer["name"]
+    found["largest_id"] = data.store.manifest.largest_id
+    return found
+
+
+def print_plan(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, count in found["parameters_by_part"].items():
+        table.add_row(f"  {name}", f"{count:,}")
+    table.add_row("parameters", f"{found['parameters']:,}", style="bold")
+    table.add_row("vocabulary", f"{found['vocab_size']:,}")
+    table.add_row("largest token id", f"{found['largest_id']:,}")
+    for split, count in found["splits"].items():
+        table.add_row(f"tokens, {split}", f"{count:,}")
+    table.add_row("training blocks", f"{found['blocks']:,}")
+    table.add_row("batches an epoch", f"{found['batches_per_epoch']:,}")
+    table.add_row("steps in all", f"{found['total_steps']:,}")
+    table.add_row("memory of a step, about", f"{found['memory_bytes'] / 2**20:,.0f} MiB")
+    console = Console(highlight=False)
+    console.print(f"source {found['source']}, tokenizer {found['tokenizer']}")
+    console.print(table)
+    console.print("data and model fit")

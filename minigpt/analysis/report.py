@@ -1,0 +1,144 @@
+"""What a person reads when a run ends: its epochs, the verdict, a sample, and where to look."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from minigpt.errors import UserError
+
+Summary = dict[str, Any]
+
+
+def read_summary(folder: Path) -> Summary:
+    """A run folder's summary.json. Raises UserError where there is none."""
+    try:
+        summary: Summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: no readable summary.json ({type(error).__name__})") from None
+    return summary
+
+
+def print_report(folder: Path, console: Console | None = None) -> None:
+    """Prints a finished run from its folder alone."""
+    console = console or Console(highlight=False)
+    summary = read_summary(folder)
+    reference = matching_reference(OmegaConf.load(folder / "config.yaml"), summary)
+    console.print(epoch_table(summary, reference))
+    console.print(Text.assemble(("verdict  ", "bold"), verdict(summary)))
+    if reference:
+        console.print(Text.assemble(("report   ", "bold"), deviation(summary, reference)))
+    test, best = summary["test"], summary["best"]
+    if test and best:
+        console.print(
+            Text.assemble(
+                ("test     ", "bold"),
+                f"loss {test['loss']:.3f}, perplexity {test['perplexity']:,.2f}, with the weights "
+                f"of the best validation loss (epoch {best['epoch']}, step {best['step']:,})",
+            )
+        )
+    if summary["tokens_per_second"]:
+        console.print(
+            Text.assemble(
+                ("speed    ", "bold"),
+                f"{summary['tokens_per_second']:,.0f} tokens/s, "
+                f"{summary['wall_seconds']:,.0f} s in all, peak memory "
+                f"{summary['peak_memory_bytes'] / 2**30:.2f} GiB",
+            )
+        )
+    if sample := summary["sample"]:
+        console.print(
+            Text.assemble(("sample   ", "bold"), (sample["prompt"], "underline"), sample["text"])
+        )
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    # Commands stay on one line each, so that they can be copied.
+    for name, text in {
+        "run      ": f"{shown}",
+        "look     ": f"tensorboard --logdir {shown.parent}",
+        "generate ": f"minigpt generate {shown} --prompt 'The'",
+    }.items():
+        console.print(Text.assemble((name, "bold"), text), soft_wrap=True)
+
+
+def matching_reference(config: Any, summary: Summary) -> dict[int, float] | None:
+    """The report's {epoch: training loss} if this run did what the report did, else None."""
+    reference = config.get("reference")
+    if not reference:
+        return None
+    for key in ("parameters", "batches_per_epoch"):
+        if summary[key] != reference[key]:
+            return None
+    return {int(epoch): float(loss) for epoch, loss in reference["train_loss"].items()}
+
+
+def epoch_table(summary: Summary, reference: dict[int, float] | None) -> Table:
+    """A row an epoch: training and held-out loss and perplexity, and the report's training loss."""
+    table = Table(title=f"{summary['parameters']:,} parameters", title_justify="left")
+    columns = ["epoch", "train loss", "train ppl", "held-out loss", "held-out ppl", "seconds"]
+    if reference:
+        columns[3:3] = ["report's loss", "report's ppl"]
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in summary["epochs"]:
+        cells = [f"{row['epoch']}", f"{row['train/loss']:.3f}", f"{row['train/perplexity']:,.2f}"]
+        if reference:
+            theirs = reference.get(row["epoch"])
+            cells += ["", ""] if theirs is None else [f"{theirs:.2f}", f"{math.exp(theirs):,.2f}"]
+        held_out = row.get("val/loss")
+        cells += (
+            ["", ""]
+            if held_out is None
+            else [f"{held_out:.3f}", f"{row['val/perplexity']:,.2f}"]
+        )
+        table.add_row(*cells, f"{row['seconds']:.1f}")
+    return table
+
+
+def verdict(summary: Summary) -> str:
+    """Memorised, generalised, or neither yet, judged by the held-out text.
+
+    Memorised: held-out loss ends above its best while training loss went on falling, or the gap
+    between the two is over a nat. Generalised: held-out loss fell and ended at its best, close to
+    training loss. Knowing nothing costs ln(vocabulary).
+    """
+    epochs = [row for row in summary["epochs"] if "val/loss" in row]
+    if not epochs or summary["best"] is None:
+        return "none: the run has no held-out loss"
+    first, last, best = epochs[0], epochs[-1], summary["best"]
+    train, held_out = last["train/loss"], last["val/loss"]
+    gap = held_out - train
+    figures = (
+        f"training loss {first['train/loss']:.2f} -> {train:.2f}, "
+        f"held-out {first['val/loss']:.2f} -> {held_out:.2f} "
+        f"(best {best['val/loss']:.2f} in epoch {best['epoch']}), gap {gap:.2f} nats"
+    )
+    rose = held_out > best["val/loss"] + 0.05 and train <= first["train/loss"]
+    if gap > 1 and rose:
+        return f"memorised, not learned: held-out loss rose while training loss fell; {figures}"
+    if gap > 1:
+        return f"memorising: far better on its own text than on held-out text; {figures}"
+    if rose:
+        return f"overfitting begins: held-out loss is past its best; {figures}"
+    return f"generalises: held-out loss is at its best and near training loss; {figures}"
+
+
+def deviation(summary: Summary, reference: dict[int, float]) -> str:
+    """How far this run's epochs are from the report's, in words."""
+    pairs = {
+        row["epoch"]: (row["train/loss"], reference[row["epoch"]])
+        for row in summary["epochs"]
+        if row["epoch"] in reference
+    }
+    if not pairs:
+        return "no epoch to compare"
+    epoch = max(pairs, key=lambda e: abs(pairs[e][0] - pairs[e][1]))
+    ours, theirs = pairs[epoch]
+    return (
+        f"training loss within {abs(ours - theirs):.2f} nats of the report's at every epoch it "
+        f"gives (most in epoch {epoch}: {ours:.2f} against {theirs:.2f})"
+    )

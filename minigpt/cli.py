@@ -1,0 +1,49 @@
+"""The `minigpt` command."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from minigpt.config import compose_config, one_line_errors
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="minigpt", description="Train with `python train.py`.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    check = commands.add_parser("check", help="what a configuration would do, before it does it")
+    check.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
+    check.add_argument("--json", action="store_true", help="print an object")
+
+    generate = commands.add_parser("generate", help="a checkpoint and a prompt -> text")
+    generate.add_argument("checkpoint", type=Path, help="a .ckpt file or a run folder")
+    generate.add_argument("--prompt", required=True)
+    generate.add_argument("--max-new-tokens", type=int, default=100)
+    generate.add_argument("--temperature", type=float, default=1.0)
+    generate.add_argument("--top-k", type=int, help="draw from the k likeliest tokens")
+    generate.add_argument("--top-p", type=float, help="draw from the likeliest that make up p")
+    generate.add_argument("--greedy", action="store_true", help="always the likeliest token")
+    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument(
+        "--which", choices=["best", "last"], default="best", help="of a run folder's checkpoints"
+    )
+
+    args = parser.parse_args(arguments)
+    with one_line_errors():
+        {"check": _check, "generate": _generate}[args.command](args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from minigpt.analysis.check import check, print_plan
+
+    print_plan(check(compose_config(args.overrides)), args.json)
+
+
+def _generate(args: argparse.Namespace) -> None:
+    from minigpt.analysis.generate import generate_text, load
+    from minigpt.model.generate import Sampling
+
+    sampling = Sampling(args.temperature, args.top_k, args.top_p, args.greedy)
+    net, tokenizer = load(args.checkpoint, args.which)
+    text = generate_text(net, tokenizer, args.prompt, args.max_new_tokens, sampling, args.seed)
+    sys.stdout.write(args.prompt + text + "\n")

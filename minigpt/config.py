@@ -1,0 +1,154 @@
+"""The configuration: composed from conf/, turned into checked objects, its errors in one line.
+
+Nothing heavy is imported here, so that --help and a mistyped key answer at once.
+"""
+
+import dataclasses
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from minigpt.errors import UserError, nearest
+
+CONF = Path(__file__).parent.parent / "conf"
+
+T = TypeVar("T")
+
+
+def _unique() -> str:
+    """A folder name that two runs of one second do not share."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
+
+
+def _run_folder(name: str, resume: str | None) -> str:
+    """A new folder below outputs/, or the run to resume."""
+    return resume or f"outputs/{name}/{_unique()}"
+
+
+OmegaConf.register_new_resolver("unique", _unique, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
+
+
+def compose_config(overrides: list[str]) -> DictConfig:
+    """The configuration that `python train.py <overrides>` would run with."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", overrides)
+
+
+def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
+    """A checked config object from a config group.
+
+    Raises UserError for a key the class does not know or lacks.
+    """
+    values = {**plain(node), **extra}
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            raise UserError(f"unknown key {section}.{key}{nearest(key, names)}")
+    if missing := [name for name in names if name not in values]:
+        raise UserError(f"{section}.{missing[0]} is missing; set it or choose a {section} group")
+    return cls(**values)
+
+
+def plain(node: Any) -> Any:
+    """A config node as resolved dicts and lists; what is plain already, unchanged."""
+    if not OmegaConf.is_config(node):
+        return node
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+
+
+def load_run(folder: str, overrides: list[str]) -> DictConfig:
+    """The configuration of a run to resume, with this start's `key=value` overrides on top.
+
+    Raises UserError where the folder holds no run or an override names no key of its config.
+    """
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"resume={folder} is no run folder: it has no config.yaml")
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key = override.key_or_group
+        if key in ("resume", "hydra") or key.startswith("hydra."):
+            continue
+        if OmegaConf.select(config, key) is None and key not in _keys(config):
+            raise UserError(f"unknown key {key}{nearest(key, _keys(config))}")
+        if OmegaConf.is_config(OmegaConf.select(config, key)):
+            raise UserError(
+                f"{key}={override.value()}: a resumed run keeps its config groups; "
+                f"override single keys, such as {key}.<name>=..."
+            )
+        OmegaConf.update(config, key, override.value())
+    return config
+
+
+def save_run(config: DictConfig, folder: Path) -> None:
+    """Writes config.yaml, resolved but for the places that follow the run folder if it moves."""
+    resolved = plain(config)
+    for key in ("callbacks", "logger"):
+        resolved[key] = OmegaConf.to_container(config[key]) if config[key] else None
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)), "utf-8")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Prints what the user can mend as one line on standard error and exits with code 2."""
+    # Hydra would print several lines of its own and a hint at its own switch.
+    wanted_full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if wanted_full:
+            raise
+        print(f"error: {explain(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def explain(error: BaseException) -> str:
+    """What went wrong in one line, with the key most like one that is unknown."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for cause in chain:
+        if isinstance(cause, UserError):
+            return str(cause)
+    message = str(error)
+    first = message.splitlines()[0] if message else type(error).__name__
+    if isinstance(error, ConfigCompositionException) and "Could not override" in first:
+        key = first.split("'")[1]
+        return f"unknown key {key}{nearest(key, _keys(compose_config([])))}"
+    if isinstance(error, ConfigCompositionException) and "Could not append" in first:
+        return f"{first} (without the + to change it)"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        options = error.options or []
+        return f"{group}={name} is not one of {', '.join(options)}{nearest(name, options)}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the argument {error.override!r}: {first}; use key=value"
+    return first.strip()
+
+
+def _keys(node: Any, prefix: str = "") -> list[str]:
+    """Every dotted key below a config node, the groups' own names included."""
+    found = []
+    for key in node:
+        dotted = f"{prefix}{key}"
+        found.append(dotted)
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            found += _keys(child, f"{dotted}.")
+    return found

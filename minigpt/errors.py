@@ -1,0 +1,62 @@
+"""What a user can mend: one error type, and the checks that raise it."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+
+class UserError(ValueError):
+    """One line that names the key or file and the way out; shown without a traceback."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the choice most like word, or nothing."""
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Raises UserError unless value is one of choices."""
+    choices = list(choices)
+    if value not in choices:
+        raise UserError(
+            f"{key}={value} is not one of {', '.join(choices)}{nearest(str(value), choices)}"
+        )
+
+
+def check_positive(section: str, config: Any, *names: str) -> None:
+    """Raises UserError unless each named field is above zero."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise UserError(f"{section}.{name} must be above 0, got {value}")
+
+
+def check_types(section: str, config: Any) -> None:
+    """Raises UserError unless every field of a dataclass holds a value of its annotated type."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        allowed = _plain_types(hint)
+        if isinstance(value, bool) and bool not in allowed:
+            matches = False
+        elif isinstance(value, int) and float in allowed:
+            matches = True
+        else:
+            matches = isinstance(value, allowed)
+        if not matches:
+            names = " or ".join(
+                "null" if t is types.NoneType else "text" if t is str else t.__name__
+                for t in allowed
+            )
+            raise UserError(f"{section}.{field.name} must be {names}, got {value!r}")
+
+
+def _plain_types(hint: Any) -> tuple[type, ...]:
+    """The types that isinstance can test for, of `int`, `float | None`, `tuple[str, ...]`."""
+    if isinstance(hint, types.UnionType):
+        return tuple(t for arm in typing.get_args(hint) for t in _plain_types(arm))
+    return (typing.get_origin(hint) or hint,)

@@ -1,0 +1,38 @@
+"""The residual block of the network, and the feed-forward layer inside it."""
+
+from torch import Tensor, nn
+
+from minigpt.model.attention import CausalSelfAttention
+
+
+class MLP(nn.Module):
+    """Widen, GELU, narrow; GPT-2's tanh form of GELU (Hendrycks and Gimpel, 2016)."""
+
+    def __init__(self, n_embd: int, mlp_ratio: int, bias: bool) -> None:
+        super().__init__()
+        self.fc = nn.Linear(n_embd, mlp_ratio * n_embd, bias=bias)
+        self.gelu = nn.GELU(approximate="tanh")
+        self.proj = nn.Linear(mlp_ratio * n_embd, n_embd, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        return self.proj(self.gelu(self.fc(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm block: what attention and MLP find is added to the stream (Radford et al., 2019)."""
+
+    def __init__(
+        self, n_embd: int, n_head: int, mlp_ratio: int, dropout: float, bias: bool
+    ) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(n_embd, bias=bias)
+        self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias)
+        self.ln_2 = nn.LayerNorm(n_embd, bias=bias)
+        self.mlp = MLP(n_embd, mlp_ratio, bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        x = x + self.dropout(self.attn(self.ln_1(x)))
+        return x + self.dropout(self.mlp(self.ln_2(x)))

@@ -1,0 +1,134 @@
+"""Next-token cross-entropy: the dense reference, and two paths that never hold all logits.
+
+Shapes: N tokens (B * T), C channels, V vocabulary. Logits, not weights, are the memory of a small
+model: 32 x 128 tokens x 50,257 words are 823 MB in float32, and their gradient as much again.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from minigpt.errors import check_choice
+
+IGNORE = -100  # a target that takes no part in the loss
+
+METHODS = ("auto", "bfloat16", "chunked", "dense")
+
+# Rows of logits held at a time. Measured: below 256 the matrix products starve, above 1,024
+# nothing is won and the chunk leaves the cache.
+CHUNK_ROWS = 512
+
+
+def resolve_method(method: str, device: torch.device) -> str:
+    """The path that `loss=auto` stands for on a device; other names stand for themselves."""
+    check_choice("loss", method, METHODS)
+    if method != "auto":
+        return method
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bfloat16"
+    return "chunked"
+
+
+def next_token_loss(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, method: str = "dense"
+) -> Tensor:
+    """Mean cross-entropy of the head's prediction, in nats per target that is not IGNORE.
+
+    hidden (..., C), weight (V, C), bias (V) or None, targets (...) -> scalar. Every method
+    computes the same function; see `resolve_method` for the choice among them.
+    """
+    hidden, targets = hidden.flatten(0, -2), targets.flatten()
+    if method == "bfloat16":
+        return _Bfloat16Head.apply(hidden, weight, bias, targets, torch.is_grad_enabled())
+    if hidden.is_cuda and torch.is_autocast_enabled("cuda"):
+        # The chunked op stands outside autocast, so the products' precision is set by hand.
+        dtype = torch.get_autocast_dtype("cuda")
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    if method == "chunked" and hasattr(F, "linear_cross_entropy"):  # torch >= 2.13
+        return F.linear_cross_entropy(
+            hidden,
+            weight,
+            targets,
+            linear_bias=bias,
+            ignore_index=IGNORE,
+            options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=CHUNK_ROWS),
+        )
+    return F.cross_entropy(F.linear(hidden, weight, bias).float(), targets, ignore_index=IGNORE)
+
+
+class _Bfloat16Head(torch.autograd.Function):
+    """Head and loss on a CPU with bfloat16 instructions, a chunk of rows at a time.
+
+    The products take bfloat16 and sum in float32, and each chunk's logits turn in place into
+    probabilities and then into their own gradient, while they are still in the cache. So the
+    forward pass already makes the gradients of everything, and the backward pass only scales.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        with_grad: bool,
+    ) -> Tensor:
+        N, V = hidden.shape[0], weight.shape[0]
+        h, w = hidden.bfloat16(), weight.bfloat16()
+        b = None if bias is None else bias.bfloat16()
+        counted = targets != IGNORE
+        wanted = targets.where(counted, 0)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        # Zero for the one chunk that is written rather than added costs a pass; see below.
+        grad_hidden = torch.empty_like(hidden) if with_grad else None
+        grad_weight: Tensor | None = None
+        grad_bias = None if bias is None else torch.zeros_like(bias)
+        buffer = torch.empty(min(N, CHUNK_ROWS), V, dtype=torch.bfloat16)
+        for start in range(0, N, CHUNK_ROWS):
+            rows = slice(start, min(start + CHUNK_ROWS, N))
+            p = buffer[: rows.stop - start]
+            if b is None:
+                torch.mm(h[rows], w.T, out=p)
+            else:
+                torch.addmm(b, h[rows], w.T, out=p)
+            torch.softmax(p, dim=-1, out=p)
+            row = torch.arange(rows.stop - start)
+            p_target = p[row, wanted[rows]].float()
+            # The smallest bfloat16 keeps a probability that underflows at 87 nats, not infinity.
+            nats = -p_target.clamp_min(torch.finfo(torch.bfloat16).tiny).log()
+            total += nats.where(counted[rows], 0).sum()
+            if grad_hidden is None:
+                continue
+            # d loss / d logits = p - onehot(target), and nothing for a row that is ignored.
+            p[row, wanted[rows]] = (p_target - 1).bfloat16()
+            keep = counted[rows, None].bfloat16()
+            grad_hidden[rows] = torch.mm(p, w) * keep
+            chunk_weight = torch.mm(p.T, h[rows] * keep)
+            if grad_weight is None:
+                grad_weight = chunk_weight.to(weight.dtype)
+            else:
+                grad_weight += chunk_weight
+            if grad_bias is not None:
+                # A product with ones: summing bfloat16 down the columns is far slower.
+                grad_bias += torch.mm(keep.T, p)[0]
+        count = counted.sum()
+        if grad_hidden is not None:
+            ctx.save_for_backward(grad_hidden, grad_weight, grad_bias, count)
+        return (total / count).to(hidden.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: FunctionCtx, grad: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+        grad_hidden, grad_weight, grad_bias, count = ctx.saved_tensors
+        scale = grad / count
+        return (
+            grad_hidden.mul_(scale),
+            grad_weight.mul_(scale),
+            None if grad_bias is None else grad_bias.mul_(scale),
+            None,
+            None,
+        )

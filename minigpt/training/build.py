@@ -1,0 +1,129 @@
+"""Configuration -> the three objects of a run: data, module, trainer."""
+
+import ctypes
+import inspect
+import logging
+import platform
+import shutil
+import warnings
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from minigpt.config import build, plain
+from minigpt.errors import UserError, nearest
+from minigpt.model.gpt import GPTConfig
+from minigpt.training.checkpoint import DurableCheckpointIO
+from minigpt.training.datamodule import DataConfig, TokenDataModule
+from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.optim import OptimizerConfig, SchedulerConfig
+
+
+@dataclass
+class Run:
+    """What `trainer.fit(lit, data)` needs."""
+
+    data: TokenDataModule
+    lit: LitGPT
+    trainer: pl.Trainer
+
+
+def build_run(cfg: DictConfig) -> Run:
+    """Data, module and trainer of a configuration; the same seed gives the same weights.
+
+    Raises UserError for anything in the configuration that cannot be run, before it is run.
+    """
+    data, model = build_data(cfg)
+    optimizer = build(OptimizerConfig, "optimizer", cfg.optimizer)
+    scheduler = build(SchedulerConfig, "scheduler", cfg.scheduler)
+    torch.manual_seed(cfg.seed)
+    lit = LitGPT(model, optimizer, scheduler, data.store.manifest.tokenizer, cfg.loss, cfg.seed)
+    trainer, compile_blocks = _build_trainer(cfg)
+    if compile_blocks:
+        _check_compiler(trainer)
+        for block in lit.net.blocks:
+            block.compile()  # in place: the parameters keep their names
+    return Run(data, lit, trainer)
+
+
+def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
+    """The data and the network's shape, checked to fit each other."""
+    if not isinstance(cfg.seed, int) or cfg.seed < 0:
+        raise UserError(f"seed must be a whole number from 0 on, got {cfg.seed!r}")
+    data_config = build(DataConfig, "data", cfg.data)
+    shape = plain(cfg.model)
+    # The shape is checked before the corpus is read, its vocabulary (which may be the corpus's
+    # own) after.
+    vocab_size = shape.pop("vocab_size", None)
+    build(GPTConfig, "model", shape, vocab_size=1 if vocab_size is None else vocab_size)
+    data = TokenDataModule(data_config, shape["block_size"], cfg.seed)
+    model = build(GPTConfig, "model", shape, vocab_size=vocab_size or data.vocab_size)
+    data.check_vocabulary(model.vocab_size)
+    return data, model
+
+
+def _build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool]:
+    arguments = plain(cfg.trainer)
+    compile_blocks = arguments.pop("compile")
+    known = list(inspect.signature(pl.Trainer.__init__).parameters)[1:]
+    for key in arguments:
+        if key not in known:
+            raise UserError(f"unknown key trainer.{key}{nearest(key, [*known, 'compile'])}")
+    if arguments["precision"] == "auto":
+        on_gpu = arguments["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+        bfloat16 = on_gpu and torch.cuda.is_bf16_supported()
+        arguments["precision"] = "bf16-mixed" if bfloat16 else "32-true"
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+    callbacks = [instantiate(plain(c)) for c in (cfg.callbacks or {}).values()]
+    loggers = [instantiate(plain(c)) for c in (cfg.logger or {}).values()]
+    quieten_lightning()
+    try:
+        trainer = pl.Trainer(
+            **arguments,
+            callbacks=callbacks,
+            logger=loggers,
+            enable_checkpointing=any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),
+            enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
+            plugins=[DurableCheckpointIO()],
+            default_root_dir=cfg.run_dir,
+        )
+    except (ValueError, TypeError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as e:
+        if isinstance(e, UserError):
+            raise
+        line = str(e).splitlines()[0]
+        named = [k for k in arguments if k in line.lower()]
+        key = named[0] if named else "trainer"
+        raise UserError(f"trainer.{key}={arguments.get(key)}: {line}") from None
+    return trainer, compile_blocks
+
+
+def _check_compiler(trainer: pl.Trainer) -> None:
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        raise UserError("trainer.compile=true needs a C++ compiler (g++ or clang++); none is found")
+
+
+def quieten_lightning() -> None:
+    """Leaves Lightning's errors and real warnings; drops its tips, greetings and inner matters."""
+    # torch deprecates what Lightning still calls.
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec", category=FutureWarning)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc's allocator to keep what is freed; other systems are left alone.
+
+    A training step frees and takes the same large buffers over and over. By default each is
+    mapped anew and zeroed page by page, which costs a third of a small model's step.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,151 @@
+"""Proves, before the first step, that the model is asked to predict the next token and can't see it.
+
+A run whose targets are not shifted by one, or whose mask leaks, trains smoothly to a loss near
+zero and has learned nothing. Shapes: B batch, T time (tokens), V vocabulary.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPT
+from minigpt.model.loss import IGNORE
+from minigpt.training.datamodule import Batch, TokenDataModule
+from minigpt.training.lit_gpt import LitGPT
+
+# How far a lone target's loss may be off the plain one: bfloat16 keeps 8 bits, 0.004.
+LOSS_TOLERANCE = 0.004
+# Nats that an untrained model's loss may be off ln(V): both initialisations stay within 0.3.
+FIRST_LOSS_TOLERANCE = 1.0
+
+
+class AlignmentGuard(pl.Callback):
+    """Checks the real model on the real first batch, and watches for impossibly low losses.
+
+    min_loss: nats a token that a loss on text never seen before cannot honestly fall below;
+    0 turns that watch off, for data that is truly that predictable.
+    Raises UserError, which stops the run before its first step.
+    """
+
+    def __init__(self, min_loss: float) -> None:
+        if not min_loss >= 0:
+            raise UserError(f"callbacks.alignment_guard.min_loss must be at least 0: {min_loss}")
+        self.min_loss = min_loss
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        lit, data = _parts(trainer, pl_module)
+        batch = next(iter(data.train_dataloader()))
+        inputs, targets = (part.to(lit.device) for part in batch)
+        was_training = lit.training
+        lit.eval()
+        with torch.no_grad():
+            check_targets(inputs, targets)
+            check_causality(lit.net, inputs)
+            loss = lit.loss((inputs, targets)).item()
+            check_loss(lit.loss, lit.net, inputs)
+            if trainer.global_step == 0:
+                check_first_loss(loss, lit.net.config.vocab_size)
+        lit.train(was_training)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.current_epoch or batch_idx % trainer.log_every_n_steps:
+            return  # later epochs may know the text by heart
+        lit, data = _parts(trainer, pl_module)
+        if data.config.stride >= lit.net.config.block_size:  # blocks share no tokens
+            self._watch("train/loss", lit.step_meter.mean(), "the first epoch")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._watch("val/loss", float(trainer.callback_metrics["val/loss"]), "held-out text")
+
+    def _watch(self, name: str, loss: float, where: str) -> None:
+        if loss < self.min_loss:
+            raise UserError(
+                f"alignment guard: {name} is {loss:.4f} on {where}, below the {self.min_loss} that "
+                "text never seen before allows; the targets leak into the inputs, or the text is "
+                "repeated (if it is truly that predictable: callbacks.alignment_guard.min_loss=0)"
+            )
+
+
+def _parts(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[LitGPT, TokenDataModule]:
+    data = trainer.datamodule
+    assert isinstance(module, LitGPT) and isinstance(data, TokenDataModule)
+    return module, data
+
+
+def check_targets(inputs: Tensor, targets: Tensor) -> None:
+    """Raises UserError unless target i is input i + 1, for all i that have both; (B, T) each."""
+    aligned = (targets[:, :-1] == inputs[:, 1:]) | (targets[:, :-1] == IGNORE)
+    if not aligned.all():
+        row, i = (~aligned).nonzero()[0].tolist()
+        same = " (it is input i itself: the targets are not shifted)" if (
+            torch.equal(inputs, targets)
+        ) else ""
+        raise UserError(
+            f"alignment guard: in block {row} of the first batch, target {i} is token "
+            f"{targets[row, i]} but input {i + 1} is {inputs[row, i + 1]}{same}; "
+            "target i must be input i + 1"
+        )
+
+
+def check_causality(net: GPT, inputs: Tensor) -> None:
+    """Raises UserError if a hidden state changes when only later tokens do; inputs (B, T).
+
+    The head reads each hidden state alone, so its logits depend on the same tokens.
+    """
+    before = net.hidden(inputs)
+    T = inputs.shape[1]
+    for cut in sorted({1, T // 2, T - 1} - {0}):
+        changed = inputs.clone()
+        changed[:, cut:] = (changed[:, cut:] + 1) % net.config.vocab_size
+        after = net.hidden(changed)
+        # Same shapes, same kernels: without a leak the difference is rounding at most.
+        difference = (after - before)[:, :cut].abs().amax(dim=(0, 2))
+        if (difference > 1e-3).any():
+            position = int((difference > 1e-3).nonzero()[0])
+            raise UserError(
+                f"alignment guard: the prediction at position {position} changes when only tokens "
+                f"from position {cut} on do; the attention mask lets later tokens through"
+            )
+
+
+def check_loss(loss: Callable[[Batch], Tensor], net: GPT, inputs: Tensor) -> None:
+    """Raises UserError unless the training loss of a lone target i is that of logits i.
+
+    Asked one target at a time, since the mean over a whole batch of an untrained model is ln(V)
+    whatever it is compared with. inputs (B, T).
+    """
+    row = inputs[:1]
+    log_p = net(row).float().log_softmax(-1)[0]  # (T, V)
+    for i in range(0, row.shape[1] - 1, max(1, row.shape[1] // 8)):
+        lone = torch.full_like(row, IGNORE)
+        lone[0, i] = row[0, i + 1]
+        found, plain = loss((row, lone)).item(), -log_p[i, row[0, i + 1]].item()
+        if not abs(found - plain) <= 0.02 + LOSS_TOLERANCE * plain:
+            raise UserError(
+                f"alignment guard: the training loss of target {i} in the first batch is "
+                f"{found:.4f}, but token {i + 1} after the tokens before it costs {plain:.4f}; "
+                "the loss compares other tokens than the next"
+            )
+
+
+def check_first_loss(loss: float, vocab_size: int) -> None:
+    """Raises UserError unless an untrained model's loss is near ln(V), that of knowing nothing."""
+    if not abs(loss - math.log(vocab_size)) <= FIRST_LOSS_TOLERANCE:
+        raise UserError(
+            f"alignment guard: the first loss is {loss:.4f}, an untrained model over {vocab_size} "
+            f"tokens has about ln({vocab_size}) = {math.log(vocab_size):.4f}; the targets leak, or "
+            "the initialisation is broken"
+        )

@@ -1,0 +1,69 @@
+"""The live progress bar: loss, perplexity, tokens a second, and the time left in the whole run."""
+
+import time
+from datetime import timedelta
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import (
+    BatchesProcessedColumn,
+    CustomBarColumn,
+)
+from rich.progress import ProgressColumn, TextColumn
+
+from minigpt.training.lit_gpt import LitGPT, perplexity
+
+
+class ProgressBar(RichProgressBar):
+    """Rich's bar, an epoch at a time, and above it a line for each epoch that is done."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._started = time.perf_counter(), trainer.global_step
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
+        # Lightning's other columns, time and batches a second, say what the metrics say better.
+        return [
+            TextColumn("[progress.description]{task.description}"),
+            CustomBarColumn(
+                bar_width=16,
+                complete_style=self.theme.progress_bar,
+                finished_style=self.theme.progress_bar_finished,
+                pulse_style=self.theme.progress_bar_pulse,
+            ),
+            BatchesProcessedColumn(style=self.theme.batch_progress),
+        ]
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        if not isinstance(pl_module, LitGPT) or not pl_module.latest or not trainer.training:
+            return {}
+        latest = pl_module.latest
+        shown: dict[str, int | str | float | dict[str, float]] = {
+            "loss": f"{latest['train/loss']:.3f}",
+            "ppl": f"{latest['train/perplexity']:.4g}",
+            "tok/s": f"{latest['tokens_per_second']:,.0f}",
+        }
+        seconds, first_step = time.perf_counter() - self._started[0], self._started[1]
+        total = trainer.estimated_stepping_batches
+        if trainer.global_step > first_step and total != float("inf"):
+            left = seconds / (trainer.global_step - first_step) * (total - trainer.global_step)
+            shown["left"] = str(timedelta(seconds=round(left)))
+        return shown
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        assert isinstance(pl_module, LitGPT)
+        loss = pl_module.epoch_meter.mean()
+        line = (
+            f"epoch {trainer.current_epoch + 1:>2}/{trainer.max_epochs}  "
+            f"train loss {loss:.3f}, perplexity {perplexity(loss):,.2f}"
+        )
+        if "val/loss" in trainer.callback_metrics:
+            line += f"   held-out loss {float(trainer.callback_metrics['val/loss']):.3f}"
+        if self.progress is not None:
+            self.progress.console.print(line, highlight=False)

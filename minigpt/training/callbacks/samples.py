@@ -1,0 +1,49 @@
+"""Text that the model writes at each validation, so that progress can be read."""
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from minigpt.errors import UserError
+from minigpt.model.generate import Sampling, generate
+from minigpt.training.datamodule import TokenDataModule
+from minigpt.training.lit_gpt import LitGPT
+from minigpt.tokens.tokenizer import from_spec
+
+
+class TextSamples(pl.Callback):
+    """Continues the start of the training text after each validation.
+
+    The draws have a random state of their own, so samples never change a run's numbers.
+    prompt_tokens: how much of the training text is given; new_tokens: how much is written.
+    """
+
+    def __init__(self, prompt_tokens: int, new_tokens: int, temperature: float) -> None:
+        if prompt_tokens < 1 or new_tokens < 1:
+            raise UserError("callbacks.samples: prompt_tokens and new_tokens must be at least 1")
+        self.prompt_tokens = prompt_tokens
+        self.new_tokens = new_tokens
+        self.sampling = Sampling(temperature=temperature)
+        self.latest: dict[str, str] | None = None  # prompt and text
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        data = trainer.datamodule
+        assert isinstance(data, TokenDataModule)
+        self.tokenizer = from_spec(data.store.manifest.tokenizer)
+        self.prompt = data.store.tokens("train")[: self.prompt_tokens].tolist()
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not isinstance(pl_module, LitGPT):
+            return
+        prompt = torch.tensor([self.prompt], device=pl_module.device)
+        ids = generate(pl_module.net, prompt, self.new_tokens, self.sampling, pl_module.seed)
+        self.latest = {
+            "prompt": self.tokenizer.decode(self.prompt),
+            "text": self.tokenizer.decode(ids[0, len(self.prompt) :].tolist()),
+        }
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                text = f"**{self.latest['prompt']}**{self.latest['text']}"
+                logger.experiment.add_text("sample", text, trainer.global_step)

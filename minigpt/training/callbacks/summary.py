@@ -1,0 +1,162 @@
+"""summary.json: what a run was, how it went, and how it ended."""
+
+import json
+
+import platform
+import resource
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from minigpt.model.gpt import count_parameters
+from minigpt.training.callbacks.samples import TextSamples
+from minigpt.training.datamodule import TokenDataModule
+from minigpt.training.lit_gpt import LitGPT, perplexity
+
+VERSIONS = ("torch", "lightning", "tiktoken", "hydra-core", "omegaconf", "numpy")
+
+
+class RunSummary(pl.Callback):
+    """Keeps summary.json true from the first step on, so a killed run tells how far it came.
+
+    Its record of epochs travels in the checkpoint: a resumed run's summary is that of one run.
+    """
+
+    def __init__(self, folder: str, command: str) -> None:
+        self.path = Path(folder) / "summary.json"
+        self.command = command
+        self.epochs: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None
+        self.seconds_before = 0.0  # of the starts before this one
+        self.test: dict[str, float] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "best": self.best, "seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs, self.best = state_dict["epochs"], state_dict["best"]
+        self.seconds_before = state_dict["seconds"]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.epoch_started = time.perf_counter()
+        self.write(trainer, "running")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        loss = float(trainer.callback_metrics["val/loss"])
+        if self.best is None or loss < self.best["val/loss"]:
+            self.best = {
+                "val/loss": loss,
+                "val/perplexity": perplexity(loss),
+                "step": trainer.global_step,
+                "epoch": trainer.current_epoch + 1,
+            }
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, LitGPT)
+        loss = pl_module.epoch_meter.mean()
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "train/loss": loss,
+            "train/perplexity": perplexity(loss),
+            "seconds": time.perf_counter() - self.epoch_started,
+        }
+        if "val/loss" in trainer.callback_metrics:
+            row["val/loss"] = float(trainer.callback_metrics["val/loss"])
+            row["val/perplexity"] = perplexity(row["val/loss"])
+        self.epochs.append(row)
+        self.epoch_started = time.perf_counter()
+        self.write(trainer, "running")
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        stopped = isinstance(exception, SIGTERMException | KeyboardInterrupt)
+        reason = None if stopped else str(exception) or type(exception).__name__
+        self.write(trainer, "interrupted" if stopped else "failed", reason)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        self.test = {name: float(metrics[f"test/{name}"]) for name in ("loss", "perplexity")}
+
+    @rank_zero_only
+    def write(self, trainer: pl.Trainer, status: str, reason: str | None = None) -> None:
+        """Replaces summary.json in one move."""
+        lit, data = trainer.lightning_module, trainer.datamodule
+        assert isinstance(lit, LitGPT) and isinstance(data, TokenDataModule)
+        parameters = count_parameters(lit.net.config)
+        train_seconds = sum(epoch["seconds"] for epoch in self.epochs)
+        tokens_seen = lit.tokens_seen + lit.step_meter.tokens()
+        samples = next((c for c in trainer.callbacks if isinstance(c, TextSamples)), None)
+        manifest = data.store.manifest
+        content = {
+            "status": status,
+            "reason": reason,
+            "command": self.command,
+            "parameters": sum(parameters.values()),
+            "parameters_by_part": parameters,
+            "batches_per_epoch": trainer.num_training_batches,
+            "steps": trainer.global_step,
+            "epochs": self.epochs,
+            "final": self.epochs[-1] if self.epochs else None,
+            "best": self.best,
+            "test": self.test,
+            "tokens_seen": tokens_seen,
+            "tokens_per_second": tokens_seen / train_seconds if self.epochs else None,
+            "wall_seconds": self._seconds(),
+            "peak_memory_bytes": peak_memory(lit.device),
+            "sample": samples.latest if samples else None,
+            "data": {
+                "source": data.config.source,
+                "fingerprint": manifest.fingerprint,
+                "tokens": manifest.tokens,
+                "documents": manifest.documents,
+            },
+            "tokenizer": {key: manifest.tokenizer[key] for key in ("name", "fingerprint")},
+            "loss": lit.loss_method,
+            "precision": str(trainer.precision),
+            "device": str(lit.device),
+            "versions": {"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
+            "git_commit": git_commit(),
+        }
+        partial = self.path.with_suffix(".json.partial")
+        partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        partial.replace(self.path)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.started
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU's allocator there, of this whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def git_commit() -> str | None:
+    """The commit of this code, with `-dirty` where the tree has changes; None outside git."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,191 @@
+"""LightningDataModule: a token store -> batches, in an order that needs no state to resume.
+
+Shapes: B batch_size, T block_size.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from minigpt.errors import UserError, check_positive
+from minigpt.model.loss import IGNORE
+from minigpt.tokens.order import block_order
+from minigpt.tokens.prepare import CorpusConfig, prepare
+from minigpt.tokens.store import Blocks
+
+Batch = tuple[Tensor, Tensor]  # (B, T) inputs, (B, T) targets
+
+
+@dataclass(frozen=True)
+class DataConfig(CorpusConfig):
+    """The keys of the `data` config group: the corpus, and how it is cut into batches."""
+
+    vocab_size: int | None  # what a model needs for this corpus; null: all of the tokenizer's
+    stride: int  # tokens from one training block to the next
+    batch_size: int
+    eval_batch_size: int
+    shuffle: bool
+    num_workers: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("data", self, "vocab_size", "stride", "batch_size", "eval_batch_size")
+        if self.num_workers < 0:
+            raise UserError(f"data.num_workers must be at least 0, got {self.num_workers}")
+
+
+class TokenDataModule(pl.LightningDataModule):
+    """Streams the blocks of a corpus's token store, which it makes where it is missing.
+
+    Raises UserError where a split that is needed has fewer tokens than one block.
+    """
+
+    def __init__(self, config: DataConfig, block_size: int, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.seed = seed
+        self.store = prepare(config)
+        manifest = self.store.manifest
+        self.vocab_size: int = config.vocab_size or manifest.tokenizer["n_vocab"]
+        self.blocks = {
+            "train": Blocks(self.store.tokens("train"), block_size, config.stride, IGNORE),
+            # Held-out text is read once, whatever the stride, so that each token counts once.
+            "val": Blocks(self.store.tokens("val"), block_size, block_size, IGNORE),
+            "test": Blocks(self.store.tokens("test"), block_size, block_size, IGNORE),
+        }
+        ways_out = {
+            "train": "give more text or a smaller model.block_size",
+            "val": "give more text, or name some: data.val_files=[...]",
+        }
+        for split, way_out in ways_out.items():
+            if not len(self.blocks[split]):
+                raise UserError(
+                    f"data.source={config.source}: {split} has {manifest.tokens[split]} tokens in "
+                    f"{manifest.documents[split]} documents, one block needs {block_size + 1}; "
+                    + way_out
+                )
+
+    def check_vocabulary(self, vocab_size: int) -> None:
+        """Raises UserError unless every token id of the store fits a model's vocabulary."""
+        largest = self.store.manifest.largest_id
+        if largest >= vocab_size:
+            raise UserError(
+                f"model.vocab_size={vocab_size}: data.source={self.config.source} has the token id "
+                f"{largest}, which does not fit; set model.vocab_size={self.vocab_size}"
+            )
+
+    def train_dataloader(self) -> "BlockLoader":
+        return self._loader("train", self.config.batch_size, self._training_position)
+
+    def val_dataloader(self) -> "BlockLoader":
+        return self._loader("val", self.config.eval_batch_size)
+
+    def test_dataloader(self) -> "BlockLoader":
+        return self._loader("test", self.config.eval_batch_size)
+
+    def _training_position(self) -> tuple[int, int]:
+        """(epoch, batches of it already done), from the trainer's own progress.
+
+        Read when the first batch is drawn, which is after a checkpoint was restored.
+        """
+        if self.trainer is None:
+            return 0, 0
+        loop = self.trainer.fit_loop
+        return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
+
+    def _loader(
+        self, split: str, batch_size: int, position: Callable[[], tuple[int, int]] | None = None
+    ) -> "BlockLoader":
+        rank, world_size = (
+            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        )
+        seed = self.seed if split == "train" and self.config.shuffle else None
+        batches = _Batches(self.blocks[split], batch_size, seed, rank, world_size)
+        return BlockLoader(batches, self.config.num_workers, position)
+
+
+class _Batches(Dataset[Batch]):
+    """Batch number -> batch, for one rank; workers and ranks share one global order."""
+
+    def __init__(
+        self, blocks: Blocks, batch_size: int, seed: int | None, rank: int, world_size: int
+    ) -> None:
+        self.blocks = blocks
+        self.batch_size = batch_size
+        self.seed = seed  # None: in the order of the text
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.blocks) // (self.batch_size * self.world_size))  # the last may be small
+
+    def __getitem__(self, number: int) -> Batch:
+        start = (number * self.world_size + self.rank) * self.batch_size
+        n_blocks = len(self.blocks)
+        positions = np.arange(start, min(start + self.batch_size, n_blocks))
+        if not len(positions):
+            # This rank has nothing left but must take part: a block without a single target.
+            inputs, targets = self.blocks.batch(np.zeros(1, np.int64))
+            return torch.from_numpy(inputs), torch.full(targets.shape, IGNORE)
+        if self.seed is not None:
+            positions = block_order(positions, n_blocks, self.seed, self.epoch)
+        inputs, targets = self.blocks.batch(positions)
+        return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+class BlockLoader:
+    """The batches of one epoch, from wherever training stands in it.
+
+    It keeps no place of its own: epoch and batch come from the trainer, so a resumed run draws
+    exactly what an undisturbed one would have, without skipping through what came before.
+    """
+
+    def __init__(
+        self,
+        batches: _Batches,
+        num_workers: int,
+        position: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        self.batches = batches
+        self.num_workers = num_workers
+        self.position = position
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = 0
+        if self.position is not None:
+            self.batches.epoch, start = self.position()
+        yield from DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=range(start, len(self)),
+            num_workers=self.num_workers,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the order of batches depends on besides the position."""
+        b = self.batches
+        return {
+            "n_blocks": len(b.blocks),
+            "batch_size": b.batch_size,
+            "world_size": b.world_size,
+            "seed": b.seed,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises UserError where a resumed run would draw other batches than the saved one."""
+        for key, now in self.state_dict().items():
+            if state[key] != now:
+                raise UserError(
+                    f"resume: the run was made with {key}={state[key]} and now has {key}={now}, "
+                    "so its batches would differ; leave the data settings as they were"
+                )

@@ -1,0 +1,225 @@
+"""LightningModule: the network with its loss, its optimiser and its metrics.
+
+Shapes: B batch, T time (tokens).
+"""
+
+import math
+import time
+from dataclasses import asdict
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPT, GPTConfig
+from minigpt.model.loss import IGNORE, next_token_loss, resolve_method
+from minigpt.training.datamodule import Batch
+from minigpt.training.meter import LossMeter
+from minigpt.training.optim import OptimizerConfig, SchedulerConfig, lr_factor, make_optimizer
+
+
+class LitGPT(pl.LightningModule):
+    """A GPT under training.
+
+    Dropout's random state is set from (seed, epoch, batch, rank) before every step, so a step's
+    result depends on where it stands and not on how the process came to it.
+    """
+
+    def __init__(
+        self,
+        model: GPTConfig,
+        optimizer: OptimizerConfig,
+        scheduler: SchedulerConfig,
+        tokenizer: dict[str, Any],
+        loss: str,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        # Plain types only, so that the checkpoint opens with weights_only=True.
+        self.save_hyperparameters(
+            {
+                "model": asdict(model),
+                "optimizer": asdict(optimizer),
+                "scheduler": asdict(scheduler),
+                "tokenizer": tokenizer,
+                "loss": loss,
+                "seed": seed,
+            },
+            logger=False,
+        )
+        self.optimizer_config = optimizer
+        self.scheduler_config = scheduler
+        self.loss_name = loss
+        self.seed = seed
+        self.net = GPT(model)
+        self.epoch_meter = LossMeter()  # this epoch's training loss
+        self.step_meter = LossMeter()  # training loss since it was last logged
+        self.eval_meter = LossMeter()
+        self.step_started = time.perf_counter()  # when step_meter was last emptied
+        self.latest: dict[str, float] = {}  # step metrics as last logged, for the progress bar
+        self.grad_norm: Tensor | None = None
+        self.tokens_seen = 0
+
+    def setup(self, stage: str) -> None:
+        self.loss_method = resolve_method(self.loss_name, self.device)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean cross-entropy of a batch in nats a target; a scalar."""
+        inputs, targets = batch
+        hidden = self.net.hidden(inputs)
+        head = self.net.head
+        return next_token_loss(hidden, head.weight, head.bias, targets, self.loss_method)
+
+    # Training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        where = [self.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1))
+        loss = self.loss(batch)
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss.item()} at step {self.global_step} (epoch "
+                f"{self.current_epoch + 1}, batch {batch_idx + 1}), so training stopped before "
+                "that step; try a lower optimizer.lr, a warm-up (scheduler=warmup_cosine) or "
+                "trainer.gradient_clip_val"
+            )
+        tokens = (batch[1] != IGNORE).sum()
+        self.epoch_meter.add(loss, tokens)
+        self.step_meter.add(loss, tokens)
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Lightning's own clipping refuses fused AdamW under mixed precision, and hides the norm.
+        limit = math.inf if gradient_clip_val is None else gradient_clip_val
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), limit)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = make_optimizer(self.optimizer_config, self.net)
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        epoch_steps = math.ceil(
+            self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        )
+        schedule = LambdaLR(
+            optimizer,
+            lambda step: lr_factor(self.scheduler_config, step, total_steps, epoch_steps),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    # Metrics
+
+    def on_train_start(self) -> None:
+        self.step_started = time.perf_counter()
+
+    def on_train_epoch_start(self) -> None:
+        self.epoch_meter.reset()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+        if not stepped or self.global_step % self.trainer.log_every_n_steps:
+            return
+        loss, tokens = self.step_meter.mean(), self.step_meter.tokens()
+        seconds = time.perf_counter() - self.step_started
+        self._restart_step_meter()
+        assert self.grad_norm is not None
+        self.latest = {
+            "train/loss": loss,
+            "train/perplexity": perplexity(loss),
+            "lr": self._lr_of_last_step(),
+            "grad_norm": self.grad_norm.item(),
+            "tokens_per_second": tokens * self.trainer.world_size / seconds,
+        }
+        self._to_loggers(self.latest)
+
+    def _to_loggers(self, metrics: dict[str, float]) -> None:
+        # Not through self.log, which costs every step and counts epoch ends a step short.
+        for logger in self.trainer.loggers:
+            logger.log_metrics({"epoch": self.current_epoch + 1, **metrics}, self.global_step)
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        """To the loggers, and to the callbacks that watch a metric."""
+        self.log_dict(metrics, logger=False)
+        self._to_loggers(metrics)
+
+    def _restart_step_meter(self) -> None:
+        self.tokens_seen += self.step_meter.tokens()
+        self.step_meter.reset()
+        self.step_started = time.perf_counter()
+
+    def _lr_of_last_step(self) -> float:
+        # The scheduler has already moved on to the next step's rate.
+        scheduler = self.trainer.lr_scheduler_configs[0].scheduler
+        factor = scheduler.lr_lambdas[0](max(0, self.global_step - 1))
+        return self.optimizer_config.lr * factor
+
+    def on_train_epoch_end(self) -> None:
+        loss = self.mean_loss(self.epoch_meter)
+        self._log({"train/loss_epoch": loss, "train/perplexity_epoch": perplexity(loss)})
+
+    def on_validation_epoch_start(self) -> None:
+        self.eval_meter.reset()
+        self._validation_started = time.perf_counter()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.eval_meter.add(self.loss(batch), (batch[1] != IGNORE).sum())
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_eval("val")
+
+    def on_validation_end(self) -> None:
+        # Validation's time is no part of the training speed.
+        self.step_started += time.perf_counter() - self._validation_started
+
+    def on_test_epoch_start(self) -> None:
+        self.eval_meter.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_eval("test")
+
+    def _log_eval(self, split: str) -> None:
+        loss = self.mean_loss(self.eval_meter)
+        self._log({f"{split}/loss": loss, f"{split}/perplexity": perplexity(loss)})
+
+    def mean_loss(self, meter: LossMeter) -> float:
+        """A meter's mean over the tokens of all ranks."""
+        if self.trainer.world_size > 1 and meter.totals is not None:
+            meter.totals = self.trainer.strategy.reduce(meter.totals, reduce_op="sum")
+        return meter.mean()
+
+    # Resuming
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["meters"] = {
+            "epoch": self.epoch_meter.state_dict(),
+            "step": self.step_meter.state_dict(),
+            "tokens_seen": self.tokens_seen,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        meters = checkpoint["meters"]
+        self.epoch_meter.load_state_dict(meters["epoch"], self.device)
+        self.step_meter.load_state_dict(meters["step"], self.device)
+        self.tokens_seen = meters["tokens_seen"]
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), infinite where that overflows."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf

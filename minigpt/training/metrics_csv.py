@@ -1,0 +1,78 @@
+"""A logger that keeps one row a step in metrics.csv, and keeps its rows when a run is resumed."""
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+
+class MetricsCSV(Logger):
+    """Rows are appended as they come; a metric not seen before widens the table.
+
+    Lightning's own CSVLogger deletes what an earlier start of the run had written.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self.columns: list[str] = []
+        self.row: dict[str, Any] = {}  # the step still being gathered
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kw: Any) -> None:
+        """Nothing: config.yaml has them."""
+
+    @rank_zero_only
+    def start_from(self, step: int) -> None:
+        """Drops the rows after a step: a resumed run writes them again."""
+        if self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self.columns = list(reader.fieldnames or [])
+                rows = [row for row in reader if int(row["step"]) <= step]
+            self._rewrite(rows)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if self.row and self.row["step"] != step:
+            self.save()
+        self.row = {**self.row, **metrics, "step": step}
+
+    def save(self) -> None:
+        """Writes the step being gathered."""
+        if not self.row:
+            return
+        if new := [column for column in self.row if column not in self.columns]:
+            rows = self._read()
+            self.columns = ["step", *(c for c in [*self.columns, *new] if c != "step")]
+            self._rewrite(rows)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns).writerow(self.row)
+        self.row = {}
+
+    def finalize(self, status: str) -> None:
+        self.save()
+
+    def _read(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        partial = self.path.with_suffix(".csv.partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(self.path)

@@ -1,0 +1,70 @@
+"""Train a GPT from conf/train.yaml: build -> fit -> test -> summary."""
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from minigpt.config import load_run, one_line_errors, plain, save_run
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    # Only now: --help and a mistyped key must not wait for torch.
+    from minigpt.errors import UserError
+    from minigpt.training.build import keep_freed_memory
+
+    keep_freed_memory()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    # Within the job too, since Hydra would add lines of its own to what passes through it.
+    with one_line_errors():
+        try:
+            if cfg.resume is not None:
+                cfg = load_run(cfg.resume, list(HydraConfig.get().overrides.task))
+            cfg.run_dir = str(folder)
+            return train(cfg, folder)
+        except UserError:
+            # A mistake that stopped the run before it began leaves no folder behind.
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+            raise
+
+
+def train(cfg: DictConfig, folder: Path) -> float | None:
+    """Runs one job in a run folder; returns the best validation loss, which a sweeper minimises."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from minigpt.analysis.report import print_report
+    from minigpt.training.build import build_run
+    from minigpt.training.callbacks.hparams import TensorBoardHparams
+    from minigpt.training.callbacks.interruption import Interruption
+    from minigpt.training.callbacks.summary import RunSummary
+    from minigpt.training.checkpoint import find_checkpoint, read_checkpoint
+
+    resume_from = find_checkpoint(folder) if (folder / "config.yaml").exists() else None
+    run = build_run(cfg)
+    save_run(cfg, folder)
+    summary = RunSummary(str(folder), shlex.join(["python", *sys.argv]))
+    run.trainer.callbacks[:0] = [summary, TensorBoardHparams(plain(cfg))]
+    try:
+        run.trainer.fit(run.lit, run.data, ckpt_path=resume_from, weights_only=True)
+    except SIGTERMException:
+        stops = [c.signum for c in run.trainer.callbacks if isinstance(c, Interruption)]
+        print(f"stopped; continue with: python train.py resume={folder}", file=sys.stderr)
+        raise SystemExit(128 + (stops[0] if stops and stops[0] else signal.SIGTERM)) from None
+    best = find_checkpoint(folder, "best")
+    # Not test(ckpt_path=...), which would set the callbacks back to that epoch as well.
+    run.lit.load_state_dict(read_checkpoint(best)["state_dict"])
+    run.trainer.test(run.lit, run.data, verbose=False)
+    summary.write(run.trainer, "finished")
+    print_report(folder)
+    return summary.best["val/loss"] if summary.best else None
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
