@@ -9,10 +9,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from minigpt.config import load_run, one_line_errors, plain, save_run
+from minigpt.config import CONF, load_run, one_line_errors, plain, save_run
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(cfg: DictConfig) -> float | None:
     # Only now: --help and a mistyped key must not wait for torch.
     from minigpt.errors import UserError
@@ -38,27 +38,31 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     """Runs one job in a run folder; returns the best validation loss, which a sweeper minimises."""
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    from minigpt.analysis.report import print_report
+    from minigpt.analysis.report import display_path, print_report
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.interruption import Interruption
     from minigpt.training.callbacks.summary import RunSummary
-    from minigpt.training.checkpoint import find_checkpoint, read_checkpoint
+    from minigpt.training.checkpoint import check_resumable, find_checkpoint, read_checkpoint
 
     resume_from = find_checkpoint(folder) if (folder / "config.yaml").exists() else None
     run = build_run(cfg)
+    if resume_from:
+        check_resumable(resume_from, dict(run.lit.hparams))
     save_run(cfg, folder)
     summary = RunSummary(str(folder), shlex.join(["python", *sys.argv]))
     run.trainer.callbacks[:0] = [summary, TensorBoardHparams(plain(cfg))]
     try:
         run.trainer.fit(run.lit, run.data, ckpt_path=resume_from, weights_only=True)
     except SIGTERMException:
-        stops = [c.signum for c in run.trainer.callbacks if isinstance(c, Interruption)]
-        print(f"stopped; continue with: python train.py resume={folder}", file=sys.stderr)
-        raise SystemExit(128 + (stops[0] if stops and stops[0] else signal.SIGTERM)) from None
-    best = find_checkpoint(folder, "best")
-    # Not test(ckpt_path=...), which would set the callbacks back to that epoch as well.
-    run.lit.load_state_dict(read_checkpoint(best)["state_dict"])
+        again = f"python train.py resume={display_path(folder)}"
+        print(f"stopped; continue with: {again}", file=sys.stderr)
+        signals = [c.signum for c in run.trainer.callbacks if isinstance(c, Interruption)]
+        raise SystemExit(128 + next(filter(None, signals), signal.SIGTERM)) from None
+    if summary.best:  # a run of a few steps may have ended before its first validation
+        # Not test(ckpt_path=...), which would set the callbacks back to that epoch as well.
+        best = find_checkpoint(folder, "best")
+        run.lit.load_state_dict(read_checkpoint(best)["state_dict"])
     run.trainer.test(run.lit, run.data, verbose=False)
     summary.write(run.trainer, "finished")
     print_report(folder)

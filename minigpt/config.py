@@ -15,14 +15,21 @@ from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from hydra.errors import OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from minigpt.errors import UserError, nearest
 
 CONF = Path(__file__).parent.parent / "conf"
+
+# Hydra's own switch, as the user set it.
+SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 T = TypeVar("T")
 
@@ -56,7 +63,8 @@ def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in values:
         if key not in names:
-            raise UserError(f"unknown key {section}.{key}{nearest(key, names)}")
+            known = [f"{section}.{name}" for name in names]
+            raise UserError(f"unknown key {section}.{key}{nearest(f'{section}.{key}', known)}")
     if missing := [name for name in names if name not in values]:
         raise UserError(f"{section}.{missing[0]} is missing; set it or choose a {section} group")
     return cls(**values)
@@ -106,13 +114,11 @@ def save_run(config: DictConfig, folder: Path) -> None:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Prints what the user can mend as one line on standard error and exits with code 2."""
-    # Hydra would print several lines of its own and a hint at its own switch.
-    wanted_full = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines of its own and exits
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        if wanted_full:
+        if SHOW_TRACEBACKS:
             raise
         print(f"error: {explain(error)}", file=sys.stderr)
         raise SystemExit(2) from None

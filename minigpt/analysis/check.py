@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig, count_parameters
 from minigpt.model.loss import CHUNK_ROWS
 from minigpt.tokens.store import count_blocks
@@ -54,6 +53,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     """
     from minigpt.training.build import build_run
 
+    cfg.run_dir = "outputs"  # where a run would write; nothing does
     run = build_run(cfg)
     trainer, data = run.trainer, run.data
     tokens = data.store.manifest.tokens
@@ -67,11 +67,9 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     limit = trainer.limit_train_batches
     batches = found["batches_per_epoch"]
     batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-    steps = math.ceil(batches / trainer.accumulate_grad_batches) * max(0, trainer.max_epochs or 0)
-    if trainer.max_steps >= 0:
-        steps = min(steps, trainer.max_steps) if steps else trainer.max_steps
-    if steps < 1:
-        raise UserError("the run would take no step: raise trainer.max_epochs or trainer.max_steps")
+    per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+    limits = [per_epoch * (trainer.max_epochs or 0), trainer.max_steps]
+    steps = min(limit for limit in limits if limit > 0)
     found["batches_per_epoch"], found["total_steps"] = batches, steps
     found["splits"] = tokens
     found["source"] = data.config.source

@@ -19,9 +19,7 @@ def load(path: Path, which: str = "best") -> tuple[GPT, Tokenizer]:
     path = find_checkpoint(path, which)
     checkpoint = read_checkpoint(path)
     net = GPT(GPTConfig(**checkpoint["hyper_parameters"]["model"]))
-    weights = {
-        name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()
-    }
+    weights = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

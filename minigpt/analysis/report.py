@@ -24,6 +24,11 @@ def read_summary(folder: Path) -> Summary:
     return summary
 
 
+def display_path(path: Path) -> Path:
+    """A path as one would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def print_report(folder: Path, console: Console | None = None) -> None:
     """Prints a finished run from its folder alone."""
     console = console or Console(highlight=False)
@@ -33,15 +38,14 @@ def print_report(folder: Path, console: Console | None = None) -> None:
     console.print(Text.assemble(("verdict  ", "bold"), verdict(summary)))
     if reference:
         console.print(Text.assemble(("report   ", "bold"), deviation(summary, reference)))
-    test, best = summary["test"], summary["best"]
-    if test and best:
-        console.print(
-            Text.assemble(
-                ("test     ", "bold"),
-                f"loss {test['loss']:.3f}, perplexity {test['perplexity']:,.2f}, with the weights "
-                f"of the best validation loss (epoch {best['epoch']}, step {best['step']:,})",
+    if test := summary["test"]:
+        text = f"loss {test['loss']:.3f}, perplexity {test['perplexity']:,.2f}"
+        if best := summary["best"]:
+            text += (
+                ", with the weights of the best held-out loss "
+                f"(epoch {best['epoch']}, step {best['step']:,})"
             )
-        )
+        console.print(Text.assemble(("test     ", "bold"), text))
     if summary["tokens_per_second"]:
         console.print(
             Text.assemble(
@@ -55,7 +59,7 @@ def print_report(folder: Path, console: Console | None = None) -> None:
         console.print(
             Text.assemble(("sample   ", "bold"), (sample["prompt"], "underline"), sample["text"])
         )
-    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    shown = display_path(folder)
     # Commands stay on one line each, so that they can be copied.
     for name, text in {
         "run      ": f"{shown}",
@@ -79,22 +83,18 @@ def matching_reference(config: Any, summary: Summary) -> dict[int, float] | None
 def epoch_table(summary: Summary, reference: dict[int, float] | None) -> Table:
     """A row an epoch: training and held-out loss and perplexity, and the report's training loss."""
     table = Table(title=f"{summary['parameters']:,} parameters", title_justify="left")
-    columns = ["epoch", "train loss", "train ppl", "held-out loss", "held-out ppl", "seconds"]
+    columns = ["epoch", "train\nloss", "\nppl", "held-out\nloss", "\nppl", "\nseconds"]
     if reference:
-        columns[3:3] = ["report's loss", "report's ppl"]
+        columns[3:3] = ["report's\nloss", "\nppl"]
     for column in columns:
         table.add_column(column, justify="right")
     for row in summary["epochs"]:
-        cells = [f"{row['epoch']}", f"{row['train/loss']:.3f}", f"{row['train/perplexity']:,.2f}"]
+        cells = [f"{row['epoch']}", f"{row['train/loss']:.3f}", f"{row['train/perplexity']:.4g}"]
         if reference:
             theirs = reference.get(row["epoch"])
-            cells += ["", ""] if theirs is None else [f"{theirs:.2f}", f"{math.exp(theirs):,.2f}"]
+            cells += ["", ""] if theirs is None else [f"{theirs:.2f}", f"{math.exp(theirs):.4g}"]
         held_out = row.get("val/loss")
-        cells += (
-            ["", ""]
-            if held_out is None
-            else [f"{held_out:.3f}", f"{row['val/perplexity']:,.2f}"]
-        )
+        cells += ["", ""] if held_out is None else [f"{held_out:.3f}", f"{math.exp(held_out):.4g}"]
         table.add_row(*cells, f"{row['seconds']:.1f}")
     return table
 

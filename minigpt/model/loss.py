@@ -4,12 +4,12 @@ Shapes: N tokens (B * T), C channels, V vocabulary. Logits, not weights, are the
 model: 32 x 128 tokens x 50,257 words are 823 MB in float32, and their gradient as much again.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
-
-from minigpt.errors import check_choice
+from torch.autograd.function import once_differentiable
 
 IGNORE = -100  # a target that takes no part in the loss
 
@@ -22,7 +22,6 @@ CHUNK_ROWS = 512
 
 def resolve_method(method: str, device: torch.device) -> str:
     """The path that `loss=auto` stands for on a device; other names stand for themselves."""
-    check_choice("loss", method, METHODS)
     if method != "auto":
         return method
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
@@ -40,22 +39,29 @@ def next_token_loss(
     """
     hidden, targets = hidden.flatten(0, -2), targets.flatten()
     if method == "bfloat16":
-        return _Bfloat16Head.apply(hidden, weight, bias, targets, torch.is_grad_enabled())
+        with_grad = torch.is_grad_enabled()
+        return _Bfloat16Head.apply(hidden, weight, bias, targets, with_grad)
     if hidden.is_cuda and torch.is_autocast_enabled("cuda"):
         # The chunked op stands outside autocast, so the products' precision is set by hand.
         dtype = torch.get_autocast_dtype("cuda")
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
+    count = (targets != IGNORE).sum().clamp_min(1)  # nothing to predict costs nothing
     if method == "chunked" and hasattr(F, "linear_cross_entropy"):  # torch >= 2.13
-        return F.linear_cross_entropy(
+        nats = F.linear_cross_entropy(
             hidden,
             weight,
             targets,
             linear_bias=bias,
+            reduction="sum",
             ignore_index=IGNORE,
             options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=CHUNK_ROWS),
         )
-    return F.cross_entropy(F.linear(hidden, weight, bias).float(), targets, ignore_index=IGNORE)
+    else:
+        logits = F.linear(hidden, weight, bias)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        nats = F.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORE)
+    return nats / count
 
 
 class _Bfloat16Head(torch.autograd.Function):
@@ -68,7 +74,7 @@ class _Bfloat16Head(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
@@ -81,7 +87,6 @@ class _Bfloat16Head(torch.autograd.Function):
         counted = targets != IGNORE
         wanted = targets.where(counted, 0)
         total = hidden.new_zeros((), dtype=torch.float32)
-        # Zero for the one chunk that is written rather than added costs a pass; see below.
         grad_hidden = torch.empty_like(hidden) if with_grad else None
         grad_weight: Tensor | None = None
         grad_bias = None if bias is None else torch.zeros_like(bias)
@@ -113,16 +118,14 @@ class _Bfloat16Head(torch.autograd.Function):
             if grad_bias is not None:
                 # A product with ones: summing bfloat16 down the columns is far slower.
                 grad_bias += torch.mm(keep.T, p)[0]
-        count = counted.sum()
+        count = counted.sum().clamp_min(1)
         if grad_hidden is not None:
             ctx.save_for_backward(grad_hidden, grad_weight, grad_bias, count)
         return (total / count).to(hidden.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: FunctionCtx, grad: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         grad_hidden, grad_weight, grad_bias, count = ctx.saved_tensors
         scale = grad / count
         return (

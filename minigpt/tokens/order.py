@@ -27,7 +27,7 @@ def block_order(positions: Indices, n_blocks: int, seed: int, epoch: int) -> Ind
 
 
 def _round_keys(seed: int, epoch: int) -> NDArray[np.uint64]:
-    return np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64)
+    return np.random.SeedSequence([seed, epoch]).generate_state(ROUNDS, np.uint64).astype(np.uint64)
 
 
 def _feistel(

@@ -1,6 +1,7 @@
 """Documents: from the shipped sample, Python's standard library, or the user's own text files."""
 
 import ast
+import codecs
 import glob
 import importlib.resources
 import sysconfig
@@ -99,15 +100,18 @@ def _expand(key: str, patterns: Sequence[str]) -> list[Path]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")  # a byte-order mark is no text
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    text = content.removeprefix(codecs.BOM_UTF8)  # a byte-order mark is no text
+    try:
+        return text.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        offset = error.start + (3 if path.open("rb").read(3) == b"\xef\xbb\xbf" else 0)
+        offset = error.start + len(content) - len(text)
         raise UserError(
             f"{path}: byte {offset} is not UTF-8 ({error.reason}); "
             "convert the file (iconv -t utf-8) or leave it out"
         ) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _sections(text: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Names -> encodings: GPT-2's exact table from an installed package, tiktoken's others, characters."""
+"""Names -> encodings: GPT-2's exact table, offline, tiktoken's others, characters."""
 
 import hashlib
 import importlib.metadata
@@ -70,14 +70,13 @@ class CharTokenizer:
     """One id a character, in the order of the alphabet it was built from."""
 
     name = "char"
-    end_of_text = None
+    end_of_text: int | None = None
 
     def __init__(self, alphabet: str) -> None:
         self.alphabet = alphabet
         self.n_vocab = len(alphabet)
         self.fingerprint = hashlib.sha256(b"char " + alphabet.encode()).hexdigest()
         self._ids = {character: i for i, character in enumerate(alphabet)}
-
 
     def encode(self, text: str) -> list[int]:
         try:

@@ -7,10 +7,13 @@ import platform
 import shutil
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from minigpt.config import build, plain
@@ -67,11 +70,8 @@ def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
 
 def _build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool]:
     arguments = plain(cfg.trainer)
+    _check_trainer(arguments)
     compile_blocks = arguments.pop("compile")
-    known = list(inspect.signature(pl.Trainer.__init__).parameters)[1:]
-    for key in arguments:
-        if key not in known:
-            raise UserError(f"unknown key trainer.{key}{nearest(key, [*known, 'compile'])}")
     if arguments["precision"] == "auto":
         on_gpu = arguments["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         bfloat16 = on_gpu and torch.cuda.is_bf16_supported()
@@ -86,19 +86,40 @@ def _build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool]:
             **arguments,
             callbacks=callbacks,
             logger=loggers,
-            enable_checkpointing=any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),
-            enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
+            enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
+            enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
             plugins=[DurableCheckpointIO()],
             default_root_dir=cfg.run_dir,
         )
-    except (ValueError, TypeError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as e:
-        if isinstance(e, UserError):
-            raise
-        line = str(e).splitlines()[0]
-        named = [k for k in arguments if k in line.lower()]
-        key = named[0] if named else "trainer"
-        raise UserError(f"trainer.{key}={arguments.get(key)}: {line}") from None
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        line = str(error).splitlines()[0]
+        # Lightning names its argument, or the class made from it: CUDAAccelerator.
+        found = {line.lower().find(key): key for key in arguments if key in line.lower()}
+        key = found[min(found)] if found else None
+        named = f"trainer.{key}={arguments[key]}" if key else "trainer"
+        raise UserError(f"{named}: {line}") from None
     return trainer, compile_blocks
+
+
+def _check_trainer(arguments: dict[str, Any]) -> None:
+    """Raises UserError for what Lightning would accept and fail on later, or never."""
+    known = [*inspect.signature(pl.Trainer.__init__).parameters, "compile"]
+    for key in arguments:
+        if key not in known:
+            names = [f"trainer.{name}" for name in known]
+            raise UserError(f"unknown key trainer.{key}{nearest(f'trainer.{key}', names)}")
+    unlimited = -1
+    for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps"):
+        value = arguments[key]
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise UserError(f"trainer.{key} must be a whole number, got {value!r}")
+        if value < 1 and not (key in ("max_epochs", "max_steps") and value == unlimited):
+            raise UserError(f"trainer.{key} must be at least 1, got {value}")
+    if arguments["max_epochs"] == arguments["max_steps"] == unlimited:
+        raise UserError("the run would never end: set trainer.max_epochs or trainer.max_steps")
+    clip = arguments["gradient_clip_val"]
+    if clip is not None and not (isinstance(clip, int | float) and clip > 0):
+        raise UserError(f"trainer.gradient_clip_val must be above 0 or null, got {clip!r}")
 
 
 def _check_compiler(trainer: pl.Trainer) -> None:
@@ -111,6 +132,8 @@ def quieten_lightning() -> None:
     """Leaves Lightning's errors and real warnings; drops its tips, greetings and inner matters."""
     # torch deprecates what Lightning still calls.
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec", category=FutureWarning)
+    # A run that is resumed writes where it wrote before.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -1,7 +1,6 @@
 """Durable checkpoint files: whole on disk or not there at all."""
 
 import os
-import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"no such checkpoint: {path}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file fails in any way that unpickling can
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} is no readable checkpoint: {first_line}") from None
     if not isinstance(checkpoint, dict) or "model" not in checkpoint.get("hyper_parameters", {}):
         raise UserError(f"{path} is no minigpt checkpoint: it names no model")
     return checkpoint
+
+
+def check_resumable(path: Path, hyper_parameters: dict[str, Any]) -> None:
+    """Raises UserError unless a checkpoint's network and tokenizer are those of the run at hand."""
+    saved = read_checkpoint(path)["hyper_parameters"]
+    for section in ("model", "tokenizer"):
+        for key, now in hyper_parameters[section].items():
+            if (then := saved[section].get(key)) != now:
+                raise UserError(
+                    f"resume: the checkpoint has {section}.{key}={then}, this run asks for {now}; "
+                    "a resumed run keeps its network and its text"
+                )
 
 
 def find_checkpoint(path: Path, which: str = "last") -> Path:

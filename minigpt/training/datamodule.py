@@ -89,6 +89,10 @@ class TokenDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> "BlockLoader":
         return self._loader("test", self.config.eval_batch_size)
 
+    def first_batch(self) -> Batch:
+        """The first training batch of the first epoch, wherever training stands."""
+        return next(iter(self._loader("train", self.config.batch_size)))
+
     def _training_position(self) -> tuple[int, int]:
         """(epoch, batches of it already done), from the trainer's own progress.
 

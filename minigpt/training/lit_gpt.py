@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, check_choice
 from minigpt.model.gpt import GPT, GPTConfig
-from minigpt.model.loss import IGNORE, next_token_loss, resolve_method
+from minigpt.model.loss import IGNORE, METHODS, next_token_loss, resolve_method
 from minigpt.training.datamodule import Batch
 from minigpt.training.meter import LossMeter
 from minigpt.training.optim import OptimizerConfig, SchedulerConfig, lr_factor, make_optimizer
@@ -40,6 +40,7 @@ class LitGPT(pl.LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
+        check_choice("loss", loss, METHODS)
         # Plain types only, so that the checkpoint opens with weights_only=True.
         self.save_hyperparameters(
             {
@@ -65,8 +66,10 @@ class LitGPT(pl.LightningModule):
         self.grad_norm: Tensor | None = None
         self.tokens_seen = 0
 
-    def setup(self, stage: str) -> None:
-        self.loss_method = resolve_method(self.loss_name, self.device)
+    @property
+    def loss_method(self) -> str:
+        """The path of the loss on the device that the network is on."""
+        return resolve_method(self.loss_name, self.device)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of a batch in nats a target; a scalar."""
@@ -105,6 +108,7 @@ class LitGPT(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.optimizer_config, self.net)
+        self.trainer.fit_loop.setup_data()  # so that the batches of an epoch can be counted
         total_steps = int(self.trainer.estimated_stepping_batches)
         epoch_steps = math.ceil(
             self.trainer.num_training_batches / self.trainer.accumulate_grad_batches

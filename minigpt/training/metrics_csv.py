@@ -20,6 +20,7 @@ class MetricsCSV(Logger):
         self.path = Path(folder) / "metrics.csv"
         self.columns: list[str] = []
         self.row: dict[str, Any] = {}  # the step still being gathered
+        self.opened = False
 
     @property
     def name(self) -> str:
@@ -33,17 +34,11 @@ class MetricsCSV(Logger):
         """Nothing: config.yaml has them."""
 
     @rank_zero_only
-    def start_from(self, step: int) -> None:
-        """Drops the rows after a step: a resumed run writes them again."""
-        if self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                self.columns = list(reader.fieldnames or [])
-                rows = [row for row in reader if int(row["step"]) <= step]
-            self._rewrite(rows)
-
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if step is None:
+            return
+        if not self.opened:
+            self._open(step)
         if self.row and self.row["step"] != step:
             self.save()
         self.row = {**self.row, **metrics, "step": step}
@@ -62,6 +57,17 @@ class MetricsCSV(Logger):
 
     def finalize(self, status: str) -> None:
         self.save()
+
+    def _open(self, step: int) -> None:
+        """Takes over the rows before a step; a resumed run writes those from there on again."""
+        self.opened = True
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [row for row in self._read() if int(row["step"]) < step]
+        if rows:
+            self.columns = list(rows[0])
+            self._rewrite(rows)
+        else:
+            self.path.unlink(missing_ok=True)
 
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.exists():

@@ -61,9 +61,7 @@ def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
     if kept:
         groups.append({"params": kept, "weight_decay": 0.0})
     beta1, beta2 = config.betas
-    return torch.optim.AdamW(
-        groups, lr=config.lr, betas=(beta1, beta2), eps=config.eps, fused=True
-    )
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(beta1, beta2), eps=config.eps, fused=True)
 
 
 def lr_factor(config: SchedulerConfig, step: int, total_steps: int, epoch_steps: int) -> float:

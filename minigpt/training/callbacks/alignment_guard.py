@@ -1,4 +1,4 @@
-"""Proves, before the first step, that the model is asked to predict the next token and can't see it.
+"""Proves, before the first step, that the model has to predict the next token and cannot see it.
 
 A run whose targets are not shifted by one, or whose mask leaks, trains smoothly to a loss near
 zero and has learned nothing. Shapes: B batch, T time (tokens), V vocabulary.
@@ -39,8 +39,7 @@ class AlignmentGuard(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         lit, data = _parts(trainer, pl_module)
-        batch = next(iter(data.train_dataloader()))
-        inputs, targets = (part.to(lit.device) for part in batch)
+        inputs, targets = (part.to(lit.device) for part in data.first_batch())
         was_training = lit.training
         lit.eval()
         with torch.no_grad():
@@ -81,7 +80,8 @@ class AlignmentGuard(pl.Callback):
 
 def _parts(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[LitGPT, TokenDataModule]:
     data = trainer.datamodule
-    assert isinstance(module, LitGPT) and isinstance(data, TokenDataModule)
+    assert isinstance(module, LitGPT)
+    assert isinstance(data, TokenDataModule)
     return module, data
 
 
@@ -90,9 +90,11 @@ def check_targets(inputs: Tensor, targets: Tensor) -> None:
     aligned = (targets[:, :-1] == inputs[:, 1:]) | (targets[:, :-1] == IGNORE)
     if not aligned.all():
         row, i = (~aligned).nonzero()[0].tolist()
-        same = " (it is input i itself: the targets are not shifted)" if (
-            torch.equal(inputs, targets)
-        ) else ""
+        same = (
+            " (it is input i itself: the targets are not shifted)"
+            if (torch.equal(inputs, targets))
+            else ""
+        )
         raise UserError(
             f"alignment guard: in block {row} of the first batch, target {i} is token "
             f"{targets[row, i]} but input {i + 1} is {inputs[row, i + 1]}{same}; "

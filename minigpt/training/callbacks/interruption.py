@@ -43,4 +43,3 @@ class Interruption(pl.Callback):
         if stage == "fit" and hasattr(self, "_previous"):
             signal.signal(signal.SIGINT, self._previous)
             signal.signal(signal.SIGTERM, self._lightning)
-

@@ -1,7 +1,6 @@
 """summary.json: what a run was, how it went, and how it ended."""
 
 import json
-
 import platform
 import resource
 import subprocess
@@ -36,6 +35,8 @@ class RunSummary(pl.Callback):
         self.best: dict[str, Any] | None = None
         self.seconds_before = 0.0  # of the starts before this one
         self.test: dict[str, float] | None = None
+        self.started = time.perf_counter()
+        self.training = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "best": self.best, "seconds": self._seconds()}
@@ -44,11 +45,9 @@ class RunSummary(pl.Callback):
         self.epochs, self.best = state_dict["epochs"], state_dict["best"]
         self.seconds_before = state_dict["seconds"]
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.started = time.perf_counter()
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_started = time.perf_counter()
+        self.training = True
         self.write(trainer, "running")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -83,6 +82,8 @@ class RunSummary(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
+        if not self.training:
+            return  # a resume that was refused must not touch the record of the run
         stopped = isinstance(exception, SIGTERMException | KeyboardInterrupt)
         reason = None if stopped else str(exception) or type(exception).__name__
         self.write(trainer, "interrupted" if stopped else "failed", reason)
@@ -95,7 +96,8 @@ class RunSummary(pl.Callback):
     def write(self, trainer: pl.Trainer, status: str, reason: str | None = None) -> None:
         """Replaces summary.json in one move."""
         lit, data = trainer.lightning_module, trainer.datamodule
-        assert isinstance(lit, LitGPT) and isinstance(data, TokenDataModule)
+        assert isinstance(lit, LitGPT)
+        assert isinstance(data, TokenDataModule)
         parameters = count_parameters(lit.net.config)
         train_seconds = sum(epoch["seconds"] for epoch in self.epochs)
         tokens_seen = lit.tokens_seen + lit.step_meter.tokens()

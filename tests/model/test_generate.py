@@ -1,0 +1,71 @@
+"""Sampling as its parameters promise, without a trace on anything else."""
+
+import pytest
+import torch
+
+from minigpt.errors import UserError
+from minigpt.model.generate import Sampling, generate, next_token_probabilities
+from minigpt.model.gpt import GPT
+from tests.model.test_gpt import SMALL
+
+LOGITS = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (Sampling(), [0.5, 0.3, 0.15, 0.05]),
+        (Sampling(greedy=True), [1, 0, 0, 0]),
+        (Sampling(top_k=2), [0.625, 0.375, 0, 0]),
+        (Sampling(top_k=99), [0.5, 0.3, 0.15, 0.05]),
+        (Sampling(top_p=0.7), [0.625, 0.375, 0, 0]),  # 0.5 is short of 0.7, 0.5 + 0.3 reaches it
+        (Sampling(top_p=0.4), [1, 0, 0, 0]),
+        (Sampling(temperature=0.5), [0.6849, 0.2466, 0.0616, 0.0068]),  # squares, normalised
+    ],
+)
+def test_probabilities_are_those_of_the_settings(sampling, expected):
+    found = next_token_probabilities(LOGITS.clone(), sampling)
+    torch.testing.assert_close(found, torch.tensor([expected]).float(), rtol=0, atol=1e-4)
+
+
+def network():
+    torch.manual_seed(0)
+    return GPT(SMALL)
+
+
+def test_greedy_takes_the_likeliest_token_and_slides_the_window():
+    net = network().eval()
+    tokens = torch.randint(37, (2, 10))
+    found = generate(net, tokens, 5, Sampling(greedy=True), seed=0)
+    expected = tokens
+    for _ in range(5):
+        logits = net(expected[:, -12:])[:, -1]
+        expected = torch.cat([expected, logits.argmax(-1, keepdim=True)], dim=1)
+    assert torch.equal(found, expected)
+
+
+def test_draws_follow_from_the_seed_alone_and_leave_no_trace():
+    net = network()
+    tokens = torch.zeros(1, 3, dtype=torch.long)
+    state = torch.random.get_rng_state()
+    first = generate(net, tokens, 9, Sampling(), seed=7)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert net.training  # as it was
+    torch.rand(5)
+    assert torch.equal(generate(net, tokens, 9, Sampling(), seed=7), first)
+    assert not torch.equal(generate(net, tokens, 9, Sampling(), seed=8), first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"temperature": float("nan")}, "temperature must be above 0, got nan"),
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"top_p": 0.0}, r"top_p must lie in \(0, 1\], got 0.0"),
+        ({"top_p": 1.5}, r"top_p must lie in \(0, 1\], got 1.5"),
+    ],
+)
+def test_settings_out_of_range_are_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        Sampling(**arguments)

@@ -1,0 +1,121 @@
+"""The network: its counts, its likeness to GPT-2, and that it cannot see ahead."""
+
+import dataclasses
+
+import pytest
+import torch
+import transformers
+
+from minigpt.config import build, compose_config
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPT, GPTConfig, count_parameters
+
+SMALL = GPTConfig(
+    n_layer=2,
+    n_head=2,
+    n_embd=16,
+    mlp_ratio=4,
+    block_size=12,
+    vocab_size=37,
+    dropout=0.0,
+    embd_dropout=0.0,
+    bias=True,
+    head_bias=False,
+    tie_weights=True,
+    init="gpt2",
+)
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters"),
+    [("mini", 6_479_053), ("base", 13_278_976), ("wide", 27_344_384), ("gpt2", 124_439_808)],
+)
+def test_presets_have_the_published_parameter_counts(preset, parameters):
+    config = build(GPTConfig, "model", compose_config([f"model={preset}"]).model)
+    assert sum(count_parameters(config).values()) == parameters
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_count_parameters_counts_what_the_network_holds(tied):
+    config = dataclasses.replace(SMALL, tie_weights=tied)
+    held = sum(p.numel() for p in GPT(config).parameters())
+    assert sum(count_parameters(config).values()) == held
+
+
+def test_logits_equal_transformers_gpt2_on_the_same_random_weights():
+    theirs = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            vocab_size=37, n_positions=12, n_embd=16, n_layer=2, n_head=2, bos_token_id=0,
+            eos_token_id=0, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
+        )
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.normal_()  # biases and norms too, so that none can be left out unseen
+    ours = GPT(SMALL).eval()
+    names = {
+        "transformer.wte": "wte", "transformer.wpe": "wpe", "transformer.ln_f": "ln_f",
+        "transformer.h": "blocks", "attn.c_attn": "attn.qkv", "attn.c_proj": "attn.proj",
+        "mlp.c_fc": "mlp.fc", "mlp.c_proj": "mlp.proj", "lm_head": "head",
+    }  # fmt: skip
+    weights = {}
+    for name, value in theirs.state_dict().items():
+        transposed = ".c_" in name and name.endswith("weight")  # GPT-2 keeps Conv1D's layout
+        for theirs_part, ours_part in names.items():
+            name = name.replace(theirs_part, ours_part)
+        weights[name] = value.T if transposed else value
+    ours.load_state_dict(weights)
+    tokens = torch.randint(37, (3, 12))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_no_logit_depends_on_a_later_token():
+    torch.manual_seed(0)
+    net = GPT(SMALL).eval()
+    tokens = torch.randint(37, (1, 12))
+    before = net(tokens)
+    for cut in range(1, 12):
+        changed = tokens.clone()
+        changed[:, cut:] = (changed[:, cut:] + 1) % 37
+        after = net(changed)
+        assert torch.equal(before[:, :cut], after[:, :cut])
+        assert not torch.equal(before[:, cut:], after[:, cut:])
+
+
+def test_gpt2_initialisation_has_its_standard_deviations():
+    torch.manual_seed(0)
+    net = GPT(dataclasses.replace(SMALL, n_embd=128, vocab_size=500, tie_weights=False))
+    assert net.wte.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert net.head.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    # 0.02 / sqrt(2 * n_layer)
+    assert net.blocks[0].attn.proj.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not net.blocks[0].mlp.fc.bias.any()
+
+
+def test_dropout_takes_part_in_training_only():
+    torch.manual_seed(0)
+    net = GPT(dataclasses.replace(SMALL, dropout=0.5, embd_dropout=0.5))
+    tokens = torch.randint(37, (2, 12))
+    assert not torch.equal(net(tokens), net(tokens))
+    net.eval()
+    assert torch.equal(net(tokens), net(tokens))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_embd": 15}, "model.n_embd=15 is not a multiple of model.n_head=2; 16 would be"),
+        ({"n_layer": 0}, "model.n_layer must be above 0, got 0"),
+        ({"vocab_size": -1}, "model.vocab_size must be above 0, got -1"),
+        ({"dropout": 1.0}, r"model.dropout must lie in \[0, 1\), got 1.0"),
+        ({"embd_dropout": -0.1}, r"model.embd_dropout must lie in \[0, 1\), got -0.1"),
+        ({"n_head": "two"}, "model.n_head must be int, got 'two'"),
+        ({"n_head": True}, "model.n_head must be int, got True"),
+        ({"bias": 1}, "model.bias must be bool, got 1"),
+        ({"init": "gpt"}, "model.init=gpt is not one of gpt2, torch; did you mean 'gpt2'?"),
+    ],
+)
+def test_a_wrong_shape_is_refused_by_key(change, message):
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        dataclasses.replace(SMALL, **change)

@@ -1,0 +1,151 @@
+"""Every configuration composes and builds, and a mistake in one is a line that names the key."""
+
+import re
+
+import pytest
+from hydra.utils import instantiate
+
+from minigpt.config import CONF, build, compose_config, load_run, plain, save_run
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPTConfig
+from minigpt.training.datamodule import DataConfig
+from minigpt.training.optim import OptimizerConfig, SchedulerConfig
+
+OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_of_every_group_composes_and_builds(group, option, tmp_path):
+    cfg = compose_config([f"{group}={option}", f"run_dir={tmp_path}", "name=test"])
+    build(GPTConfig, "model", plain(cfg.model), vocab_size=cfg.model.vocab_size or 300)
+    build(DataConfig, "data", cfg.data)
+    build(OptimizerConfig, "optimizer", cfg.optimizer)
+    build(SchedulerConfig, "scheduler", cfg.scheduler)
+    for node in [*cfg.callbacks.values(), *cfg.logger.values()]:
+        instantiate(plain(node))
+    plain(cfg.trainer)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "values"),
+    [
+        ("memorize", (5e-4, 0.1, 64, 4, "cosine_epoch", 10)),
+        ("baseline", (1e-3, 0.01, 128, 32, "none", 2)),
+        ("lower_lr", (5e-4, 0.01, 128, 32, "none", 2)),
+        ("wider", (5e-4, 0.01, 256, 16, "none", 2)),
+    ],
+)
+def test_experiments_are_what_the_reports_say(experiment, values):
+    cfg = compose_config([f"experiment={experiment}"])
+    assert (
+        cfg.optimizer.lr,
+        cfg.optimizer.weight_decay,
+        cfg.model.n_embd,
+        cfg.data.batch_size,
+        cfg.scheduler.name,
+        cfg.trainer.max_epochs,
+    ) == values
+    assert cfg.name == experiment
+    assert cfg.trainer.gradient_clip_val == 1.0
+
+
+def test_the_defaults_are_the_memorisation_experiment():
+    default = plain_but_name(compose_config(["name=memorize"]))
+    assert plain_but_name(compose_config(["experiment=memorize"])) == default
+
+
+def plain_but_name(cfg):
+    return {k: plain(cfg[k]) for k in cfg if k not in ("name", "run_dir", "callbacks", "logger")}
+
+
+def test_a_saved_run_moves_with_its_folder(tmp_path):
+    cfg = compose_config(["name=test"])
+    cfg.run_dir = str(tmp_path / "old")
+    save_run(cfg, tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    again = load_run(str(tmp_path / "new"), ["optimizer.lr=1e-4", "hydra.job.num=1", "resume=x"])
+    again.run_dir = str(tmp_path / "new")
+    assert again.callbacks.last.dirpath == f"{tmp_path}/new/checkpoints"
+    assert again.optimizer.lr == 1e-4
+    assert again.model.n_embd == 64
+
+
+def test_what_cannot_be_resumed_is_said(tmp_path):
+    with pytest.raises(UserError, match="is no run folder: it has no config.yaml"):
+        load_run(str(tmp_path), [])
+    cfg = compose_config(["name=test"])
+    cfg.run_dir = str(tmp_path)
+    save_run(cfg, tmp_path)
+    with pytest.raises(UserError, match="unknown key model.n_emb; did you mean 'model.n_embd'"):
+        load_run(str(tmp_path), ["model.n_emb=3"])
+    with pytest.raises(UserError, match="model=wide: a resumed run keeps its config groups"):
+        load_run(str(tmp_path), ["model=wide"])
+
+
+# Typed by hand
+
+ONE_LINE = {
+    ("model.n_emb=3",): "unknown key model.n_emb; did you mean 'model.n_embd'?",
+    ("optimiser.lr=3",): "unknown key optimiser.lr; did you mean 'optimizer.lr'?",
+    ("model=hugee",): "model=hugee is not one of base, gpt2, mini, wide",
+    ("experiment=baselin",): "did you mean 'baseline'?",
+    ("+model.n_heads=3",): "unknown key model.n_heads; did you mean 'model.n_head'?",
+    ("+trainer.max_epoch=3",): "unknown key trainer.max_epoch; did you mean 'trainer.max_epochs'?",
+    ("model.n_embd=abc",): "model.n_embd must be int, got 'abc'",
+    ("model.n_embd=65",): "model.n_embd=65 is not a multiple of model.n_head=2; 66 would be",
+    ("model.n_layer=0",): "model.n_layer must be above 0, got 0",
+    ("model.dropout=1.5",): "model.dropout must lie in [0, 1), got 1.5",
+    ("model.vocab_size=100",): "model.vocab_size=100: data.source=sample has the token id 49804",
+    ("model.block_size=6000",): "train has 5120 tokens in 10 documents, one block needs 6001",
+    ("data.batch_size=0",): "data.batch_size must be above 0, got 0",
+    ("data.tokenizer=gpt5",): "data.tokenizer=gpt5 is not one of char",
+    ("data=files",): "data.files is empty; name text files or globs",
+    ("data=files", "data.files=[no.txt]"): "data.files: no such file: no.txt",
+    ("data=files", "data.files=[no/*.txt]"): "data.files: no file matches 'no/*.txt'",
+    ("data=files", "data.files=[.]"): "data.files: . is a folder; name its files",
+    ("optimizer.lr=-1",): "optimizer.lr must be above 0, got -1",
+    ("scheduler.name=cos",): "scheduler.name=cos is not one of none, cosine_epoch",
+    ("loss=fast",): "loss=fast is not one of auto, bfloat16, chunked, dense",
+    ("seed=x",): "seed must be a whole number from 0 on, got 'x'",
+    ("trainer.accelerator=gpux",): "trainer.accelerator=gpux: ",
+    ("trainer.devices=0",): "trainer.devices=0: ",
+    ("trainer.precision=bf17",): "trainer.precision=bf17: ",
+    ("trainer.max_epochs=ten",): "trainer.max_epochs must be a whole number, got 'ten'",
+    ("trainer.max_epochs=0",): "trainer.max_epochs must be at least 1, got 0",
+    ("trainer.max_epochs=-1",): "the run would never end: set trainer.max_epochs or",
+    ("trainer.accumulate_grad_batches=0",): "trainer.accumulate_grad_batches must be at least 1",
+    ("resume=nowhere",): "resume=nowhere is no run folder",
+    ("a b",): "cannot read the argument 'a b'",
+    ("trainer.gradient_clip_val=-1",): "trainer.gradient_clip_val must be above 0 or null",
+}
+
+
+@pytest.mark.parametrize("arguments", ONE_LINE)
+def test_bad_input_is_one_line_that_names_the_key_and_leaves_nothing(
+    arguments, type_train, tmp_path
+):
+    # Short, should the mistake be let through.
+    typed = type_train(*arguments, "trainer.limit_train_batches=1", "trainer.limit_val_batches=1")
+    assert typed.code == 2
+    assert ONE_LINE[arguments] in typed.err
+    assert typed.err.startswith("error: ")
+    assert typed.err.count("\n") == 1
+    assert not re.search("Traceback|HYDRA_FULL_ERROR", typed.err)
+    assert not list(tmp_path.glob("outputs/*/*/*.yaml")) or arguments[0].startswith("data")
+    left = {path.name for path in tmp_path.glob("outputs/*")} - {"tokens"}
+    assert not [path for name in left for path in (tmp_path / "outputs" / name).iterdir()]
+
+
+def test_check_answers_a_mistake_as_train_does(type_minigpt):
+    typed = type_minigpt("check", "model.n_emb=3")
+    assert (typed.code, typed.err) == (
+        2,
+        "error: unknown key model.n_emb; did you mean 'model.n_embd'?\n",
+    )
+
+
+def test_help_names_the_groups_and_the_commands(type_train):
+    typed = type_train("--help")
+    assert typed.code == 0
+    for word in ("experiment: baseline, lower_lr, memorize, wider", "resume=", "n_embd: 64"):
+        assert word in typed.out

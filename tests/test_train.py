@@ -1,0 +1,281 @@
+"""Whole runs, as a user types them."""
+
+import csv
+import json
+import math
+import os
+import signal
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from minigpt.training.checkpoint import read_checkpoint
+from minigpt.training.lit_gpt import LitGPT
+from tests.conftest import run_folders
+
+DROPOUT = ["model.dropout=0.2", "model.embd_dropout=0.2"]
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def losses(folder):
+    return [(row["step"], row["train/loss"]) for row in rows(folder) if row["train/loss"]]
+
+
+def weights(folder, which="last"):
+    return read_checkpoint(folder / "checkpoints" / f"{which}.ckpt")["state_dict"]
+
+
+def same_weights(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_a_run_leaves_a_whole_record(tiny, type_train, tmp_path):
+    typed = type_train(*tiny)
+    assert (typed.code, typed.err) == (0, "")
+    (folder,) = run_folders(tmp_path)
+    assert folder.parent == tmp_path / "outputs" / "files-mini"
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+    found = summary(folder)
+    assert found["status"] == "finished"
+    assert found["parameters"] == sum(value.numel() for value in weights(folder).values())
+    assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
+    assert found["steps"] == 2 * found["batches_per_epoch"]
+    assert found["final"] == found["epochs"][-1]
+    assert found["best"]["val/loss"] == min(epoch["val/loss"] for epoch in found["epochs"])
+    for epoch in found["epochs"]:
+        assert epoch["train/perplexity"] == pytest.approx(math.exp(epoch["train/loss"]))
+    assert found["tokens_seen"] == 2 * (found["data"]["tokens"]["train"] - 1)
+    assert found["test"]["loss"] > 0
+    for key in ("tokens_per_second", "wall_seconds", "peak_memory_bytes"):
+        assert found[key] > 0
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["command"].startswith("python train.py data=files")
+    assert found["tokenizer"]["name"] == "char"
+    assert len(found["data"]["fingerprint"]) == len(found["tokenizer"]["fingerprint"]) == 64
+    assert "held-out" in typed.out
+    assert f"tensorboard --logdir outputs/{folder.parent.name}" in typed.out
+
+
+def test_the_epoch_loss_is_the_mean_over_tokens(tiny, type_train, tmp_path):
+    # A learning rate of almost nothing: the model stays as it was, so one pass is the mean.
+    type_train(*tiny, "optimizer.lr=1e-12", "trainer.max_epochs=1", "model.dropout=0", "loss=dense")
+    (folder,) = run_folders(tmp_path)
+    found = summary(folder)["epochs"][0]["train/loss"]
+    per_batch = [float(row["train/loss"]) for row in rows(folder) if row["train/loss"]]
+    # 103 or so blocks: the last batch has fewer tokens, so the mean over batches is another.
+    from minigpt.config import load_run
+    from minigpt.training.build import build_run
+
+    run = build_run(load_run(str(folder), []))
+    run.lit.eval()
+    nats = tokens = 0.0
+    for batch in run.data.train_dataloader():
+        count = int((batch[1] != -100).sum())
+        nats += run.lit.loss(batch).item() * count
+        tokens += count
+    assert found == pytest.approx(nats / tokens, abs=1e-5)
+    assert found != pytest.approx(sum(per_batch) / len(per_batch), abs=1e-7)
+
+
+def test_a_short_run_follows_its_recorded_curve(tiny, type_train, tmp_path):
+    type_train(*tiny, *DROPOUT, "loss=dense", "optimizer.lr=1e-2")
+    (folder,) = run_folders(tmp_path)
+    found = [epoch["train/loss"] for epoch in summary(folder)["epochs"]]
+    assert found == pytest.approx(RECORDED, rel=1e-3)
+
+
+RECORDED = [2.70172, 1.78637]  # with torch 2.13
+
+
+def test_every_loss_path_follows_the_same_curve(tiny, type_train, tmp_path):
+    for method in ("dense", "chunked", "bfloat16"):
+        type_train(*tiny, f"loss={method}", f"name={method}", "optimizer.lr=1e-2")
+    curves = [
+        [epoch["train/loss"] for epoch in summary(folder)["epochs"]]
+        for folder in run_folders(tmp_path)
+    ]
+    assert len(curves) == 3
+    for curve in curves:
+        assert curve == pytest.approx(curves[0], rel=0.01)
+
+
+def test_one_batch_can_be_learned_by_heart(tiny, type_train, tmp_path):
+    type_train(
+        *tiny,
+        "model.n_embd=64",
+        "model.dropout=0",
+        "data.batch_size=8",
+        "data.shuffle=false",
+        "trainer.limit_train_batches=1",
+        "trainer.max_epochs=150",
+        "trainer.val_check_interval=1.0",
+        "+trainer.check_val_every_n_epoch=150",
+        "optimizer.lr=1e-2",
+        "optimizer.weight_decay=0",
+        "scheduler=none",
+        "callbacks.last.save_on_train_epoch_end=false",
+    )
+    (folder,) = run_folders(tmp_path)
+    # What is left is the first character of each block, which has nothing before it to go by.
+    assert summary(folder)["epochs"][-1]["train/loss"] < 0.5
+    assert summary(folder)["epochs"][0]["train/loss"] > 3
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 6, 7, 11])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_an_interrupted_run_resumes_bit_for_bit(
+    tiny, type_train, tmp_path, monkeypatch, stop_at, name
+):
+    if name == "SIGINT" and stop_at != 4:
+        pytest.skip("one place is enough for the second signal")
+    arguments = [*tiny, *DROPOUT, "scheduler=warmup_cosine"]
+    type_train(*arguments, "name=whole")
+    (whole,) = run_folders(tmp_path)
+    assert summary(whole)["batches_per_epoch"] > 6
+
+    step = LitGPT.training_step
+
+    def stopping(self, batch, batch_idx):
+        if self.global_step == stop_at:
+            os.kill(os.getpid(), getattr(signal, name))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(LitGPT, "training_step", stopping)
+    typed = type_train(*arguments, "name=parts")
+    monkeypatch.setattr(LitGPT, "training_step", step)
+    assert typed.code == {"SIGTERM": 143, "SIGINT": 130}[name]
+    (parts,) = (tmp_path / "outputs" / "parts").iterdir()
+    assert f"continue with: python train.py resume={parts.relative_to(tmp_path)}" in typed.err
+    assert summary(parts)["status"] == "interrupted"
+    assert summary(parts)["steps"] == stop_at + 1
+
+    assert type_train(f"resume={parts}").code == 0
+    assert losses(parts) == losses(whole)
+    assert same_weights(weights(parts), weights(whole))
+    assert same_weights(weights(parts, "best"), weights(whole, "best"))
+    for key in ("steps", "tokens_seen", "test", "best", "status"):
+        assert summary(parts)[key] == summary(whole)[key]
+    for ours, theirs in zip(summary(parts)["epochs"], summary(whole)["epochs"], strict=True):
+        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+
+
+def test_a_finished_run_can_be_taken_further(tiny, type_train, tmp_path):
+    constant = [*tiny, *DROPOUT, "scheduler=none"]
+    type_train(*constant, "name=whole", "trainer.max_epochs=3")
+    type_train(*constant, "name=parts", "trainer.max_epochs=1")
+    (parts,) = (tmp_path / "outputs" / "parts").iterdir()
+    assert type_train(f"resume={parts}", "trainer.max_epochs=3").code == 0
+    (whole,) = (tmp_path / "outputs" / "whole").iterdir()
+    assert same_weights(weights(parts), weights(whole))
+    assert losses(parts) == losses(whole)
+    assert len(list((tmp_path / "outputs" / "parts").iterdir())) == 1  # no new folder
+
+
+def test_a_job_of_a_multirun_equals_the_same_job_alone(tiny, type_train, tmp_path):
+    assert type_train(*tiny, *DROPOUT, "name=alone", "seed=2").code == 0
+    assert type_train("-m", *tiny, *DROPOUT, "name=sweep", "seed=1,2").code == 0
+    (alone,) = (tmp_path / "outputs" / "alone").iterdir()
+    first, second = sorted((tmp_path / "outputs" / "sweep").glob("*/[0-9]*"))
+    assert losses(second) == losses(alone) != losses(first)
+    assert same_weights(weights(second), weights(alone))
+
+
+def test_accumulated_batches_are_one_step(tiny, type_train, tmp_path):
+    type_train(*tiny, "trainer.accumulate_grad_batches=4", "trainer.max_epochs=1")
+    (folder,) = run_folders(tmp_path)
+    found = summary(folder)
+    assert found["steps"] == math.ceil(found["batches_per_epoch"] / 4)
+
+
+def test_a_loss_that_is_no_number_stops_before_the_step(tiny, type_train, tmp_path, monkeypatch):
+    loss = LitGPT.loss
+
+    def breaking(self, batch):
+        broken = self.training and self.global_step == 3
+        return loss(self, batch) * (float("nan") if broken else 1)
+
+    monkeypatch.setattr(LitGPT, "loss", breaking)
+    typed = type_train(*tiny)
+    assert typed.code == 2
+    assert typed.err.startswith("error: the loss is nan at step 3 (epoch 1, batch 4)")
+    assert typed.err.count("\n") == 1
+    (folder,) = run_folders(tmp_path)
+    assert summary(folder)["status"] == "failed"
+    assert "the loss is nan" in summary(folder)["reason"]
+    assert summary(folder)["steps"] == 3
+
+
+def test_tensorboard_reads_scalars_samples_and_hparams(tiny, type_train, tmp_path):
+    type_train(*tiny, "name=board")
+    (folder,) = run_folders(tmp_path)
+    events = EventAccumulator(str(folder)).Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert scalars >= {
+        "train/loss", "train/perplexity", "train/loss_epoch", "val/loss", "val/perplexity",
+        "lr", "grad_norm", "tokens_per_second", "hp/val_loss",
+    }  # fmt: skip
+    assert events.Scalars("hp/val_loss")[-1].value == pytest.approx(
+        summary(folder)["best"]["val/loss"], rel=1e-5
+    )
+    assert "sample/text_summary" in events.Tags()["tensors"]
+    assert [e.step for e in events.Scalars("val/loss")] == [
+        epoch["step"] for epoch in summary(folder)["epochs"]
+    ]
+    hparams = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    for key in (b"optimizer.lr", b"model.n_embd", b"data.batch_size"):
+        assert key in hparams
+
+
+def test_learning_rate_and_perplexity_in_the_table_are_those_of_the_step(
+    tiny, type_train, tmp_path
+):
+    type_train(*tiny, "scheduler=warmup_cosine", "scheduler.warmup_steps=4", "optimizer.lr=1e-3")
+    (folder,) = run_folders(tmp_path)
+    found = [row for row in rows(folder) if row["lr"]]
+    assert [float(row["lr"]) for row in found[:4]] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3])
+    assert float(found[-1]["lr"]) == pytest.approx(1e-4)
+    for row in found:
+        loss = float(row["train/loss"])
+        assert float(row["train/perplexity"]) == pytest.approx(math.exp(loss))
+        assert float(row["grad_norm"]) > 0
+
+
+def test_early_stopping_is_a_group_and_off_by_default(tiny, type_train, tmp_path):
+    long = [*tiny, "trainer.max_epochs=12", "optimizer.lr=0.03", "scheduler=none"]
+    type_train(*long, "callbacks=early_stopping", "callbacks.early_stopping.patience=1",
+               "callbacks.samples.new_tokens=4", "callbacks.samples.prompt_tokens=2")  # fmt: skip
+    (folder,) = run_folders(tmp_path)
+    epochs = [epoch["val/loss"] for epoch in summary(folder)["epochs"]]
+    assert len(epochs) < 12
+    assert epochs[-1] > min(epochs)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tiny, type_train, tmp_path):
+    type_train(*tiny, "trainer.max_epochs=1")
+    (folder,) = run_folders(tmp_path)
+    typed = type_train(f"resume={folder}", "model.n_embd=32", "trainer.max_epochs=2")
+    assert typed.code == 2
+    assert typed.err.startswith("error: resume: the checkpoint has model.n_embd=16, this run asks")
+    assert typed.err.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's compiler looks at everything
+def test_compiled_blocks_train_as_eager_ones_do(tiny, type_train, tmp_path):
+    for flag in ("true", "false"):
+        typed = type_train(*tiny, f"trainer.compile={flag}", f"name={flag}", "model.dropout=0")
+        assert typed.code == 0
+    false, true = run_folders(tmp_path)
+    assert weights(true).keys() == weights(false).keys()
+    assert summary(true)["final"]["train/loss"] == pytest.approx(
+        summary(false)["final"]["train/loss"], rel=1e-4
+    )

