@@ -15,7 +15,8 @@ class LossMeter:
 
     def add(self, loss: Tensor, tokens: Tensor) -> None:
         """loss: mean over tokens; tokens: how many they were. Both scalars; nothing is copied."""
-        update = torch.stack((loss.detach().double() * tokens, tokens.double()))
+        dtype = _dtype(loss.device)
+        update = torch.stack((loss.detach().to(dtype) * tokens, tokens.to(dtype)))
         self.totals = update if self.totals is None else self.totals + update
 
     def tokens(self) -> int:
@@ -34,5 +35,9 @@ class LossMeter:
     def load_state_dict(self, state: dict[str, list[float] | None], device: torch.device) -> None:
         totals = state["totals"]
         self.totals = (
-            None if totals is None else torch.tensor(totals, dtype=torch.float64, device=device)
+            None if totals is None else torch.tensor(totals, dtype=_dtype(device), device=device)
         )
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64

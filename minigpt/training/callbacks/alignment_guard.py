@@ -62,8 +62,9 @@ class AlignmentGuard(pl.Callback):
         if trainer.current_epoch or batch_idx % trainer.log_every_n_steps:
             return  # later epochs may know the text by heart
         lit, data = _parts(trainer, pl_module)
-        if data.config.stride >= lit.net.config.block_size:  # blocks share no tokens
-            self._watch("train/loss", lit.step_meter.mean(), "the first epoch")
+        if "train/loss" in lit.latest and data.config.stride >= lit.net.config.block_size:
+            # Blocks share no tokens, so all of this text is new.
+            self._watch("train/loss", lit.latest["train/loss"], "the first epoch")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:

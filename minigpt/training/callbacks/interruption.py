@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: finish the batch, save where training stands, stop."""
 
 import signal
+import threading
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,8 @@ class Interruption(pl.Callback):
         self.signum: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # signals go to the main thread only
         # Set by now: Lightning's handler, which ends the run after the batch under way.
         self._lightning = signal.getsignal(signal.SIGTERM)
         self._previous = signal.getsignal(signal.SIGINT)

@@ -1,0 +1,46 @@
+"""Every command that the README shows does what it says, cut short."""
+
+import re
+import shlex
+import shutil
+from importlib.metadata import entry_points
+
+import pytest
+
+from tests.conftest import REPOSITORY, run_folders
+
+SHORT = [f"trainer.limit_{part}_batches=1" for part in ("train", "val", "test")]
+SHORT += ["trainer.max_epochs=1"]
+
+BLOCKS = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text("utf-8"), re.S)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+
+def test_the_readme_shows_the_commands_that_matter():
+    for start in ("make train", "make test", "python train.py", "minigpt check", "tensorboard"):
+        assert any(command.startswith(start) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_runs(command, type_train, type_minigpt, tmp_path):
+    words = shlex.split(command, comments=True)
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.M)
+        assert words[1] in targets
+        return
+    if words[0] == "tensorboard":
+        assert entry_points(group="console_scripts", name="tensorboard")
+        return
+    shutil.copy(REPOSITORY / "README.md", tmp_path)
+    shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
+    if "outputs/sample-mini/RUN" in command:
+        assert type_train(*SHORT, "trainer.max_epochs=2").code == 0
+        (folder,) = run_folders(tmp_path)
+        words = [word.replace("RUN", folder.name) for word in words]
+    if words[:2] == ["python", "train.py"]:
+        typed = type_train(*words[2:], *([] if "resume" in command else SHORT))
+    else:
+        assert words[0] == "minigpt"
+        typed = type_minigpt(*words[1:])
+    assert (typed.code, typed.err) == (0, "")
+    assert typed.out
