@@ -63,7 +63,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
         # Not test(ckpt_path=...), which would set the callbacks back to that epoch as well.
         best = find_checkpoint(folder, "best")
         run.lit.load_state_dict(read_checkpoint(best)["state_dict"])
-    run.trainer.test(run.lit, run.data, verbose=False)
+    if len(run.data.blocks["test"]):
+        run.trainer.test(run.lit, run.data, verbose=False)
     summary.write(run.trainer, "finished")
     print_report(folder)
     return summary.best["val/loss"] if summary.best else None

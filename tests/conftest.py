@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from hydra.core.hydra_config import HydraConfig
+
+# Networks this small gain nothing from a second thread, and lose much where cores are shared.
+torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).parent.parent
 sys.path.insert(0, str(REPOSITORY))  # train.py stands beside the package, not in it
@@ -72,6 +77,7 @@ def type_train(
 
     def run(*arguments: str) -> Typed:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        HydraConfig.instance().cfg = None  # as in a process of its own
         capfd.readouterr()
         code = 0
         try:

@@ -33,7 +33,7 @@ def test_a_command_of_the_readme_runs(command, type_train, type_minigpt, tmp_pat
         return
     shutil.copy(REPOSITORY / "README.md", tmp_path)
     shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
-    if "outputs/sample-mini/RUN" in command:
+    if "outputs/sample-1x64/RUN" in command:
         assert type_train(*SHORT, "trainer.max_epochs=2").code == 0
         (folder,) = run_folders(tmp_path)
         words = [word.replace("RUN", folder.name) for word in words]

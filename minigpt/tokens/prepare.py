@@ -14,6 +14,7 @@ import numpy as np
 
 from minigpt.errors import UserError, check_choice, check_positive, check_types
 from minigpt.tokens.sources import SOURCES, SPLITS, Document
+from minigpt.tokens.split import HeldOut, held_out, place
 from minigpt.tokens.store import MANIFEST, VERSION, Manifest, TokenStore
 from minigpt.tokens.tokenizer import CharTokenizer, Tokenizer, id_dtype, load_tokenizer
 
@@ -49,26 +50,19 @@ class CorpusConfig:
             raise UserError("data.val_fraction + data.test_fraction leaves nothing to train on")
 
     def documents(self) -> Iterator[Document]:
-        """The corpus, from its start, each document with its split."""
-        source = SOURCES[self.source]
-        documents = (
-            source(self.files, self.val_files, self.test_files)
-            if self.source == "files"
-            else source()
-        )
-        # A split with files of its own takes no others.
-        val = 0.0 if self.val_files else self.val_fraction
-        test = 0.0 if self.test_files else self.test_fraction
-        for document in documents:
-            split = document.split or split_by_hash(document.text, val, test)
-            yield Document(document.name, document.text, split)
+        """The corpus, from its start."""
+        if self.source == "files":
+            return SOURCES["files"](self.files, self.val_files, self.test_files)
+        return SOURCES[self.source]()
 
 
-def split_by_hash(text: str, val: float, test: float) -> str:
-    """The split of a document: the same text always goes to the same one."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    u = int.from_bytes(digest[:8], "big") / 2**64
-    return "test" if u < test else "val" if u < test + val else "train"
+@dataclass(frozen=True)
+class Survey:
+    """What a first pass over the text tells."""
+
+    tokenizer: Tokenizer
+    held_out: HeldOut
+    digest: str  # of every document and its split
 
 
 def prepare(config: CorpusConfig) -> TokenStore:
@@ -77,36 +71,46 @@ def prepare(config: CorpusConfig) -> TokenStore:
     The folder is named by what is in it, so changed text, tokenizer or settings make another
     store and never meet a stale one. It is written beside its place and renamed when whole.
     """
-    tokenizer, text_digest = _tokenizer_and_digest(config)
+    survey = _survey(config)
     settings = {
         "version": VERSION,
-        "tokenizer": tokenizer.fingerprint,
+        "tokenizer": survey.tokenizer.fingerprint,
         "document_tokens": config.document_tokens,
         "end_of_text": config.end_of_text,
-        "text": text_digest,
+        "held_out": [survey.held_out.test, survey.held_out.val],
+        "text": survey.digest,
     }
     fingerprint = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-    folder = Path(config.root) / f"{config.source}-{tokenizer.name}-{fingerprint[:16]}"
+    folder = Path(config.root) / f"{config.source}-{survey.tokenizer.name}-{fingerprint[:16]}"
     if not (folder / MANIFEST).exists():
-        _write(config, tokenizer, fingerprint, folder)
+        _write(config, survey, fingerprint, folder)
     return TokenStore(folder)
 
 
-def _tokenizer_and_digest(config: CorpusConfig) -> tuple[Tokenizer, str]:
-    """One pass over the text: its digest, and the alphabet where that is the tokenizer."""
+def _survey(config: CorpusConfig) -> Survey:
     digest = hashlib.sha256()
     alphabet: set[str] = set()
+    places = []
     for document in config.documents():
         content = document.text.encode("utf-8", "surrogatepass")
         digest.update(f"{document.split} {len(content)}\n".encode() + content)
         if config.tokenizer == "char":
             alphabet.update(document.text)
-    if config.tokenizer != "char":
-        return load_tokenizer(config.tokenizer), digest.hexdigest()
-    return CharTokenizer("".join(sorted(alphabet))), digest.hexdigest()
+        if document.split is None and document.text:
+            places.append(place(document.text))
+    # A split with files of its own takes no others.
+    val = 0.0 if config.val_files else config.val_fraction
+    test = 0.0 if config.test_files else config.test_fraction
+    tokenizer: Tokenizer = (
+        CharTokenizer("".join(sorted(alphabet)))
+        if config.tokenizer == "char"
+        else load_tokenizer(config.tokenizer)
+    )
+    return Survey(tokenizer, held_out(places, val, test), digest.hexdigest())
 
 
-def _write(config: CorpusConfig, tokenizer: Tokenizer, fingerprint: str, folder: Path) -> None:
+def _write(config: CorpusConfig, survey: Survey, fingerprint: str, folder: Path) -> None:
+    tokenizer = survey.tokenizer
     folder.parent.mkdir(parents=True, exist_ok=True)
     dtype = id_dtype(tokenizer.n_vocab - 1)
     tokens, documents, largest = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0), 0
@@ -120,10 +124,10 @@ def _write(config: CorpusConfig, tokenizer: Tokenizer, fingerprint: str, folder:
                     ids = ids[: config.document_tokens]
                     if config.end_of_text and tokenizer.end_of_text is not None:
                         ids.append(tokenizer.end_of_text)
-                    assert document.split is not None
-                    out[document.split].write(np.asarray(ids, dtype).tobytes())
-                    tokens[document.split] += len(ids)
-                    documents[document.split] += 1
+                    split = document.split or survey.held_out.split(document.text)
+                    out[split].write(np.asarray(ids, dtype).tobytes())
+                    tokens[split] += len(ids)
+                    documents[split] += 1
                     largest = max(largest, max(ids, default=0))
             for file in out.values():
                 file.flush()

@@ -132,8 +132,11 @@ def quieten_lightning() -> None:
     """Leaves Lightning's errors and real warnings; drops its tips, greetings and inner matters."""
     # torch deprecates what Lightning still calls.
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec", category=FutureWarning)
-    # A run that is resumed writes where it wrote before.
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
+    for message in (
+        "Checkpoint directory .* is not empty",  # a resumed run writes where it wrote before
+        "The number of training batches .* is smaller than the logging interval",
+    ):
+        warnings.filterwarnings("ignore", message=message)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

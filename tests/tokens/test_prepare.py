@@ -8,8 +8,9 @@ import pytest
 
 from minigpt.errors import UserError
 from minigpt.tokens import prepare as preparing
-from minigpt.tokens.prepare import CorpusConfig, prepare, split_by_hash
+from minigpt.tokens.prepare import CorpusConfig, prepare
 from minigpt.tokens.sources import SPLITS
+from minigpt.tokens.split import HeldOut
 from minigpt.tokens.tokenizer import load_tokenizer
 
 
@@ -38,7 +39,7 @@ def test_a_store_holds_every_document_whole_in_one_split(config, corpus):
         assert tokens[-1] == 50256
         found = gpt2.decode(tokens.tolist()).split("<|endoftext|>")[:-1]
         assert len(found) == store.manifest.documents[split] > 0
-        assert {split_by_hash(text, 0.2, 0.2) for text in found} == {split}
+        assert {HeldOut(0.2, 0.4).split(text) for text in found} == {split}
         texts += found
     assert sorted(texts) == sorted(path.read_text() for path in corpus.glob("*.txt"))
     assert store.manifest.largest_id == 50256
@@ -100,12 +101,6 @@ def test_an_empty_corpus_is_refused(config, corpus):
     with pytest.raises(UserError, match="data.source=files: the corpus is empty"):
         prepare(empty)
     assert list(Path(config.root).iterdir()) == []
-
-
-def test_split_shares_follow_the_fractions():
-    splits = [split_by_hash(f"document {i}", 0.1, 0.2) for i in range(5000)]
-    assert splits.count("val") / 5000 == pytest.approx(0.1, abs=0.02)
-    assert splits.count("test") / 5000 == pytest.approx(0.2, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""Held-out shares follow the fractions, by the hash of the text alone."""
+
+import pytest
+
+from minigpt.tokens.split import HeldOut, held_out, place
+
+
+def test_shares_follow_the_fractions():
+    texts = [f"document {i}" for i in range(5000)]
+    rule = held_out(map(place, texts), val=0.1, test=0.2)
+    assert rule == HeldOut(0.2, pytest.approx(0.3))
+    splits = [rule.split(text) for text in texts]
+    assert splits.count("val") / 5000 == pytest.approx(0.1, abs=0.02)
+    assert splits.count("test") / 5000 == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_text_is_at_the_same_place_on_every_machine():
+    assert place("document 1") == pytest.approx(0.7915155947969588)  # the first 48 bits of sha256
+
+
+@pytest.mark.parametrize("n", [3, 4, 10, 40])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_few_documents_still_fill_every_share(n, seed):
+    texts = [f"text {seed} {i}" for i in range(n)]
+    rule = held_out(map(place, texts), val=0.01, test=0.01)
+    splits = {rule.split(text) for text in texts}
+    assert splits == {"train", "val", "test"}
+
+
+def test_two_documents_are_one_to_train_on_and_one_to_validate():
+    texts = ["a", "b"]
+    rule = held_out(map(place, texts), val=0.01, test=0.01)
+    assert sorted(rule.split(text) for text in texts) == ["train", "val"]
+
+
+def test_a_share_of_nothing_stays_empty():
+    places = [0.001, 0.2, 0.9]
+    assert held_out(places, val=0.0, test=0.0) == HeldOut(0.0, 0.0)
+    assert held_out(places, val=0.5, test=0.0) == HeldOut(0.0, 0.5)
+    assert held_out([], val=0.1, test=0.1) == HeldOut(0.1, 0.2)
