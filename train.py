@@ -1,7 +1,6 @@
 """Train a GPT from conf/train.yaml: build -> fit -> test -> summary."""
 
 import shlex
-import signal
 import sys
 from pathlib import Path
 
@@ -36,12 +35,10 @@ def main(cfg: DictConfig) -> float | None:
 
 def train(cfg: DictConfig, folder: Path) -> float | None:
     """Runs one job in a run folder; returns the best validation loss, which a sweeper minimises."""
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
     from minigpt.analysis.report import display_path, print_report
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
-    from minigpt.training.callbacks.interruption import Interruption
+    from minigpt.training.callbacks.interruption import Interrupted
     from minigpt.training.callbacks.summary import RunSummary
     from minigpt.training.checkpoint import check_resumable, find_checkpoint, read_checkpoint
 
@@ -54,11 +51,10 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     run.trainer.callbacks[:0] = [summary, TensorBoardHparams(plain(cfg))]
     try:
         run.trainer.fit(run.lit, run.data, ckpt_path=resume_from, weights_only=True)
-    except SIGTERMException:
+    except Interrupted:
         again = f"python train.py resume={display_path(folder)}"
         print(f"stopped; continue with: {again}", file=sys.stderr)
-        signals = [c.signum for c in run.trainer.callbacks if isinstance(c, Interruption)]
-        raise SystemExit(128 + next(filter(None, signals), signal.SIGTERM)) from None
+        raise
     if summary.best:  # a run of a few steps may have ended before its first validation
         # Not test(ckpt_path=...), which would set the callbacks back to that epoch as well.
         best = find_checkpoint(folder, "best")

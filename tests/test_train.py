@@ -132,13 +132,20 @@ def test_one_batch_can_be_learned_by_heart(tiny, type_train, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "stop_at"),
-    [("SIGTERM", 1), ("SIGTERM", 4), ("SIGTERM", 18), ("SIGTERM", 19), ("SIGINT", 25)],
+    ("name", "stop_at", "accumulate"),
+    [
+        ("SIGTERM", 1, 1),
+        ("SIGTERM", 18, 1),  # the last batch of the first epoch, before its validation
+        ("SIGTERM", 19, 1),
+        ("SIGINT", 25, 1),
+        ("SIGTERM", 2, 4),  # a signal in the middle of an accumulated step
+    ],
 )
 def test_an_interrupted_run_resumes_bit_for_bit(
-    tiny, type_train, tmp_path, monkeypatch, stop_at, name
+    tiny, type_train, tmp_path, monkeypatch, name, stop_at, accumulate
 ):
-    arguments = [*tiny, *DROPOUT, "scheduler=warmup_cosine"]
+    arguments = [*tiny, *DROPOUT, "scheduler=warmup_cosine", "scheduler.warmup_steps=5"]
+    arguments.append(f"trainer.accumulate_grad_batches={accumulate}")
     type_train(*arguments, "name=whole")
     (whole,) = run_folders(tmp_path)
     assert summary(whole)["batches_per_epoch"] == 19  # so that 18 is an epoch's last
@@ -146,7 +153,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(
     step = LitGPT.training_step
 
     def stopping(self, batch, batch_idx):
-        if self.global_step == stop_at:
+        if self.global_step == stop_at and batch_idx % accumulate == accumulate // 2:
             os.kill(os.getpid(), getattr(signal, name))
         return step(self, batch, batch_idx)
 

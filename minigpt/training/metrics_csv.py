@@ -59,15 +59,18 @@ class MetricsCSV(Logger):
         self.save()
 
     def _open(self, step: int) -> None:
-        """Takes over the rows before a step; a resumed run writes those from there on again."""
+        """Takes over the rows up to a step; a resumed run writes those after it again."""
         self.opened = True
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [row for row in self._read() if int(row["step"]) < step]
+        rows = [row for row in self._read() if int(row["step"]) <= step]
+        self.columns = list(rows[0]) if rows else []
+        if rows and int(rows[-1]["step"]) == step:
+            self.row = {**rows.pop(), "step": step}  # what is logged now joins it
         if rows:
-            self.columns = list(rows[0])
             self._rewrite(rows)
         else:
             self.path.unlink(missing_ok=True)
+            self.columns = []
 
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.exists():

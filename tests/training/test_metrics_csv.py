@@ -31,5 +31,10 @@ def test_a_resumed_run_keeps_what_was_before_it_and_writes_the_rest_again(tmp_pa
     first.finalize("failed")
     again = MetricsCSV(str(tmp_path))
     again.log_metrics({"a": 99}, 20)
+    again.log_metrics({"a": 7}, 25)
     again.save()
-    assert [(row["step"], row["a"]) for row in rows(tmp_path)] == [("10", "10"), ("20", "99")]
+    assert rows(tmp_path) == [
+        {"step": "10", "a": "10", "b": "0"},
+        {"step": "20", "a": "99", "b": "0"},
+        {"step": "25", "a": "7", "b": ""},
+    ]

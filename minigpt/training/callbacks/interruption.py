@@ -1,48 +1,46 @@
-"""Ctrl-C and SIGTERM: finish the batch, save where training stands, stop."""
+"""Ctrl-C and SIGTERM: finish the optimizer step, save where training stands, stop."""
 
 import signal
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+
+class Interrupted(SystemExit):
+    """Ends the process as a shell expects of a signal: exit code 128 + its number."""
 
 
 class Interruption(pl.Callback):
-    """Makes either signal end the run between two batches with a checkpoint to resume from.
+    """Makes either signal end the run between two optimizer steps, with a checkpoint of that place.
 
-    Lightning stops cleanly on SIGTERM but saves nothing, and on Ctrl-C stops in mid-step. A
-    second Ctrl-C does not wait. `signum` tells afterwards which signal came, if any.
+    Lightning on its own saves nothing, stops Ctrl-C in mid-step and SIGTERM in mid-validation, and
+    exits with 0. A second signal does not wait.
     """
 
     def __init__(self, checkpoint: str) -> None:
         self.checkpoint = Path(checkpoint)
         self.signum: int | None = None
+        self.previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return  # signals go to the main thread only
-        # Set by now: Lightning's handler, which ends the run after the batch under way.
-        self._lightning = signal.getsignal(signal.SIGTERM)
-        self._previous = signal.getsignal(signal.SIGINT)
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+        if threading.current_thread() is threading.main_thread():  # no other is told of signals
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self.previous[signum] = signal.signal(signum, self._remember)
 
-    def _stop(self, signum: int, frame: FrameType | None) -> None:
-        if signum == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    def _remember(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
-        if callable(self._lightning):
-            self._lightning(signal.SIGTERM, frame)
+        signal.signal(signum, signal.SIG_DFL)
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if isinstance(exception, SIGTERMException):
+        if self.signum and batch_idx % trainer.accumulate_grad_batches == 0:
             trainer.save_checkpoint(self.checkpoint)
+            raise Interrupted(128 + self.signum)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if stage == "fit" and hasattr(self, "_previous"):
-            signal.signal(signal.SIGINT, self._previous)
-            signal.signal(signal.SIGTERM, self._lightning)
+        while self.previous:
+            signal.signal(*self.previous.popitem())

@@ -11,10 +11,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from minigpt.model.gpt import count_parameters
+from minigpt.training.callbacks.interruption import Interrupted
 from minigpt.training.callbacks.samples import TextSamples
 from minigpt.training.datamodule import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT, perplexity
@@ -84,7 +84,7 @@ class RunSummary(pl.Callback):
     ) -> None:
         if not self.training:
             return  # a resume that was refused must not touch the record of the run
-        stopped = isinstance(exception, SIGTERMException | KeyboardInterrupt)
+        stopped = isinstance(exception, Interrupted | KeyboardInterrupt)
         reason = None if stopped else str(exception) or type(exception).__name__
         self.write(trainer, "interrupted" if stopped else "failed", reason)
 
