@@ -1,5 +1,6 @@
 """Train a GPT from conf/train.yaml: build -> fit -> test -> summary."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,23 +10,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from minigpt.config import CONF, load_run, one_line_errors, plain, save_run
+from minigpt.errors import UserError
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    # Only now: --help and a mistyped key must not wait for torch.
-    from minigpt.errors import UserError
-    from minigpt.training.build import keep_freed_memory
-
-    keep_freed_memory()
     folder = Path(HydraConfig.get().runtime.output_dir)
+    resume = cfg.resume is not None
     # Within the job too, since Hydra would add lines of its own to what passes through it.
     with one_line_errors():
         try:
-            if cfg.resume is not None:
+            if resume:
                 cfg = load_run(cfg.resume, list(HydraConfig.get().overrides.task))
             cfg.run_dir = str(folder)
-            return train(cfg, folder)
+            return train(cfg, folder, resume)
         except UserError:
             # A mistake that stopped the run before it began leaves no folder behind.
             if folder.is_dir() and not any(folder.iterdir()):
@@ -33,20 +31,26 @@ def main(cfg: DictConfig) -> float | None:
             raise
 
 
-def train(cfg: DictConfig, folder: Path) -> float | None:
+def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
     """Runs one job in a run folder; returns the best validation loss, which a sweeper minimises."""
+    # Only now: --help and a mistyped key must not wait for torch.
     from minigpt.analysis.report import display_path, print_report
-    from minigpt.training.build import build_run
+    from minigpt.training.build import build_run, keep_freed_memory
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.interruption import Interrupted
     from minigpt.training.callbacks.summary import RunSummary
     from minigpt.training.checkpoint import check_resumable, find_checkpoint, read_checkpoint
 
-    resume_from = find_checkpoint(folder) if (folder / "config.yaml").exists() else None
+    first_process = "LOCAL_RANK" not in os.environ  # the others join a folder that it has made
+    if first_process and not resume and (folder / "config.yaml").exists():
+        raise UserError(f"{folder} already holds a run; continue it with resume={folder}")
+    keep_freed_memory()
     run = build_run(cfg)
+    resume_from = find_checkpoint(folder) if resume else None
     if resume_from:
         check_resumable(resume_from, dict(run.lit.hparams))
-    save_run(cfg, folder)
+    if first_process:
+        save_run(cfg, folder)
     summary = RunSummary(str(folder), shlex.join(["python", *sys.argv]))
     run.trainer.callbacks[:0] = [summary, TensorBoardHparams(plain(cfg))]
     try:
@@ -62,7 +66,8 @@ def train(cfg: DictConfig, folder: Path) -> float | None:
     if len(run.data.blocks["test"]):
         run.trainer.test(run.lit, run.data, verbose=False)
     summary.write(run.trainer, "finished")
-    print_report(folder)
+    if run.trainer.is_global_zero:
+        print_report(folder)
     return summary.best["val/loss"] if summary.best else None
 
 

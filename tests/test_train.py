@@ -5,6 +5,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from minigpt.training.checkpoint import read_checkpoint
 from minigpt.training.lit_gpt import LitGPT
-from tests.conftest import run_folders
+from tests.conftest import REPOSITORY, run_folders
 
 DROPOUT = ["model.dropout=0.2", "model.embd_dropout=0.2"]
 
@@ -286,3 +288,36 @@ def test_compiled_blocks_train_as_eager_ones_do(tiny, type_train, tmp_path):
     assert summary(true)["final"]["train/loss"] == pytest.approx(
         summary(false)["final"]["train/loss"], rel=1e-4
     )
+
+
+def test_two_processes_train_as_one_does_on_the_same_batches(tiny, type_train, tmp_path):
+    same = [*tiny, "model.dropout=0", "trainer.limit_train_batches=5", "loss=dense"]
+    type_train(*same, "name=one")
+    command = [sys.executable, str(REPOSITORY / "train.py"), *same, "name=two"]
+    two = subprocess.run(
+        [*command, "trainer.devices=2", "data.batch_size=8"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (two.returncode, two.stderr) == (0, "")
+    one, two = run_folders(tmp_path)  # and no third, made by the second process
+    assert summary(two)["status"] == "finished"
+    assert summary(two)["tokens_seen"] == pytest.approx(summary(one)["tokens_seen"], rel=0.01)
+    for ours, theirs in zip(summary(two)["epochs"], summary(one)["epochs"], strict=True):
+        assert ours["train/loss"] == pytest.approx(theirs["train/loss"], rel=1e-5)
+        assert ours["val/loss"] == pytest.approx(theirs["val/loss"], rel=1e-5)
+    for name, value in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(tiny, type_train, tmp_path):
+    first = type_train(*tiny, "trainer.max_epochs=1", "hydra.run.dir=here")
+    assert first.code == 0
+    before = (tmp_path / "here" / "summary.json").read_text()
+    typed = type_train(*tiny, "hydra.run.dir=here")
+    assert typed.code == 2
+    assert "already holds a run; continue it with resume=" in typed.err
+    assert (tmp_path / "here" / "summary.json").read_text() == before

@@ -102,9 +102,10 @@ def epoch_table(summary: Summary, reference: dict[int, float] | None) -> Table:
 def verdict(summary: Summary) -> str:
     """Memorised, generalised, or neither yet, judged by the held-out text.
 
-    Memorised: held-out loss ends above its best while training loss went on falling, or the gap
-    between the two is over a nat. Generalised: held-out loss fell and ended at its best, close to
-    training loss. Knowing nothing costs ln(vocabulary).
+    Memorised: held-out loss ends above its best while training loss fell, a nat or more apart.
+    Generalised: held-out loss ends at its best, close to training loss. Neither yet: it is still
+    above three quarters of ln(vocabulary), what knowing nothing costs, so most of what there is
+    to know, word frequencies included, has not been learned.
     """
     epochs = [row for row in summary["epochs"] if "val/loss" in row]
     if not epochs or summary["best"] is None:
@@ -124,6 +125,8 @@ def verdict(summary: Summary) -> str:
         return f"memorising: far better on its own text than on held-out text; {figures}"
     if rose:
         return f"overfitting begins: held-out loss is past its best; {figures}"
+    if best["val/loss"] > 0.75 * math.log(summary["vocab_size"]):
+        return f"too early to say: held-out loss is still near that of knowing nothing; {figures}"
     return f"generalises: held-out loss is at its best and near training loss; {figures}"
 
 

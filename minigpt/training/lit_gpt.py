@@ -154,7 +154,8 @@ class LitGPT(pl.LightningModule):
 
     def _log(self, metrics: dict[str, float]) -> None:
         """To the loggers, and to the callbacks that watch a metric."""
-        self.log_dict(metrics, logger=False)
+        # The ranks agree already; without sync_dist Lightning would doubt it at every log.
+        self.log_dict(metrics, logger=False, sync_dist=self.trainer.world_size > 1)
         self._to_loggers(metrics)
 
     def _restart_step_meter(self) -> None:
@@ -200,7 +201,7 @@ class LitGPT(pl.LightningModule):
         self._log({f"{split}/loss": loss, f"{split}/perplexity": perplexity(loss)})
 
     def mean_loss(self, meter: LossMeter) -> float:
-        """A meter's mean over the tokens of all ranks."""
+        """A meter's mean over the tokens of all ranks, which must all ask; asking twice is safe."""
         if self.trainer.world_size > 1 and meter.totals is not None:
             meter.totals = self.trainer.strategy.reduce(meter.totals, reduce_op="sum")
         return meter.mean()

@@ -21,6 +21,7 @@ def run(train, val, **more):
     best = {"val/loss": val[at], "epoch": at + 1, "step": 10 * (at + 1)}
     return {
         "epochs": epochs, "best": best, "parameters": 6_479_053, "batches_per_epoch": 1264,
+        "vocab_size": 49_805,
         "test": {"loss": 8.0, "perplexity": 2980.96}, "tokens_per_second": 9000.0,
         "wall_seconds": 12.3, "peak_memory_bytes": 2**30,
         "sample": {"prompt": "Twice [a] day", "text": ", on"}, **more,
@@ -32,6 +33,7 @@ def run(train, val, **more):
     [
         ([4.2, 1.5, 0.2], [8.3, 9.8, 13.1], "memorised, not learned"),
         ([7.6, 5.5, 4.9], [7.5, 7.3, 7.2], "memorising"),
+        ([10.5, 9.8, 9.7], [10.2, 9.9, 9.7], "too early to say"),
         ([5.0, 4.0, 3.5], [5.1, 4.2, 4.4], "overfitting begins"),
         ([5.0, 4.0, 3.5], [5.1, 4.2, 3.8], "generalises"),
         ([5.0, 4.0, 3.5], [4.8, 3.9, 3.4], "generalises"),  # dropout: held-out can be below

@@ -58,7 +58,7 @@ class ProgressBar(RichProgressBar):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         assert isinstance(pl_module, LitGPT)
-        loss = pl_module.epoch_meter.mean()
+        loss = pl_module.mean_loss(pl_module.epoch_meter)
         line = (
             f"epoch {trainer.current_epoch + 1:>2}/{trainer.max_epochs}  "
             f"train loss {loss:.3f}, perplexity {perplexity(loss):,.2f}"

@@ -64,7 +64,7 @@ class RunSummary(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, LitGPT)
-        loss = pl_module.epoch_meter.mean()
+        loss = pl_module.mean_loss(pl_module.epoch_meter)
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
@@ -100,7 +100,8 @@ class RunSummary(pl.Callback):
         assert isinstance(data, TokenDataModule)
         parameters = count_parameters(lit.net.config)
         train_seconds = sum(epoch["seconds"] for epoch in self.epochs)
-        tokens_seen = lit.tokens_seen + lit.step_meter.tokens()
+        # Of several processes this one's share stands for each: off by a short last batch at most.
+        tokens_seen = (lit.tokens_seen + lit.step_meter.tokens()) * trainer.world_size
         samples = next((c for c in trainer.callbacks if isinstance(c, TextSamples)), None)
         manifest = data.store.manifest
         content = {
@@ -109,6 +110,7 @@ class RunSummary(pl.Callback):
             "command": self.command,
             "parameters": sum(parameters.values()),
             "parameters_by_part": parameters,
+            "vocab_size": lit.net.config.vocab_size,
             "batches_per_epoch": trainer.num_training_batches,
             "steps": trainer.global_step,
             "epochs": self.epochs,
