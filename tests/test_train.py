@@ -309,8 +309,6 @@ def test_two_processes_train_as_one_does_on_the_same_batches(tiny, type_train, t
     for ours, theirs in zip(summary(two)["epochs"], summary(one)["epochs"], strict=True):
         assert ours["train/loss"] == pytest.approx(theirs["train/loss"], rel=1e-5)
         assert ours["val/loss"] == pytest.approx(theirs["val/loss"], rel=1e-5)
-    for name, value in weights(one).items():
-        torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(tiny, type_train, tmp_path):
