@@ -241,8 +241,9 @@ def test_tensorboard_reads_scalars_samples_and_hparams(tiny, type_train, tmp_pat
         epoch["step"] for epoch in summary(folder)["epochs"]
     ]
     hparams = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    for key in (b"optimizer.lr", b"model.n_embd", b"data.batch_size"):
+    for key in (b"optimizer.lr", b"model.n_embd", b"data.batch_size", b"seed"):
         assert key in hparams
+    assert b"callbacks" not in hparams
 
 
 def test_learning_rate_and_perplexity_in_the_table_are_those_of_the_step(

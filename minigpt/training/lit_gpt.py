@@ -149,8 +149,10 @@ class LitGPT(pl.LightningModule):
 
     def _to_loggers(self, metrics: dict[str, float]) -> None:
         # Not through self.log, which costs every step and counts epoch ends a step short.
+        if not self.trainer.testing:  # which belongs to no epoch
+            metrics = {"epoch": self.current_epoch + 1, **metrics}
         for logger in self.trainer.loggers:
-            logger.log_metrics({"epoch": self.current_epoch + 1, **metrics}, self.global_step)
+            logger.log_metrics(metrics, self.global_step)
 
     def _log(self, metrics: dict[str, float]) -> None:
         """To the loggers, and to the callbacks that watch a metric."""

@@ -1,4 +1,4 @@
-"""TensorBoard's HPARAMS tab: every key of the configuration beside the best validation loss."""
+"""TensorBoard's HPARAMS tab: what shapes a run, beside its best validation loss."""
 
 import math
 from typing import Any
@@ -10,12 +10,15 @@ from minigpt.training.lit_gpt import LitGPT
 
 METRIC = "hp/val_loss"
 
+# What a run may be compared by; the rest of the configuration is plumbing.
+SECTIONS = ("model", "data", "optimizer", "scheduler", "trainer", "loss", "seed")
+
 
 class TensorBoardHparams(pl.Callback):
     """Writes the table's row once, then keeps its metric at the best validation loss so far."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.flat = flatten(config)
+        self.flat = flatten({section: config[section] for section in SECTIONS})
         self.best = math.inf
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
