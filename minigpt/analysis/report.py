@@ -89,14 +89,19 @@ def epoch_table(summary: Summary, reference: dict[int, float] | None) -> Table:
     for column in columns:
         table.add_column(column, justify="right")
     for row in summary["epochs"]:
-        cells = [f"{row['epoch']}", f"{row['train/loss']:.3f}", f"{row['train/perplexity']:.4g}"]
+        cells = [f"{row['epoch']}", f"{row['train/loss']:.3f}", short(row["train/perplexity"])]
         if reference:
             theirs = reference.get(row["epoch"])
-            cells += ["", ""] if theirs is None else [f"{theirs:.2f}", f"{math.exp(theirs):.4g}"]
+            cells += ["", ""] if theirs is None else [f"{theirs:.2f}", short(math.exp(theirs))]
         held_out = row.get("val/loss")
-        cells += ["", ""] if held_out is None else [f"{held_out:.3f}", f"{math.exp(held_out):.4g}"]
+        cells += ["", ""] if held_out is None else [f"{held_out:.3f}", short(row["val/perplexity"])]
         table.add_row(*cells, f"{row['seconds']:.1f}")
     return table
+
+
+def short(perplexity: float) -> str:
+    """Two decimals while they mean something, else a whole number."""
+    return f"{perplexity:.2f}" if perplexity < 100 else f"{perplexity:,.0f}"
 
 
 def verdict(summary: Summary) -> str:
