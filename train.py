@@ -9,12 +9,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from minigpt.config import CONF, load_run, one_line_errors, plain, save_run
+from minigpt.config import CONF, load_run, one_line_errors, plain, save_run, share_cores
 from minigpt.errors import UserError
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(cfg: DictConfig) -> float | None:
+    share_cores()
     folder = Path(HydraConfig.get().runtime.output_dir)
     resume = cfg.resume is not None
     # Within the job too, since Hydra would add lines of its own to what passes through it.

@@ -62,9 +62,11 @@ def plain_seconds(overrides: list[str], steps: int) -> list[float]:
 
 def minigpt_seconds(overrides: list[str], steps: int) -> list[float]:
     """`train.py`'s own objects under Lightning, from one batch's end to the next's."""
+    from minigpt.config import compose_config, share_cores
+
+    share_cores()
     import lightning.pytorch as pl
 
-    from minigpt.config import compose_config
     from minigpt.training.build import build_run, keep_freed_memory
 
     class Clock(pl.Callback):

@@ -65,6 +65,18 @@ class Typed:
     err: str
 
 
+def caught(command: Callable[[], object], capfd: pytest.CaptureFixture[str]) -> Typed:
+    """Runs a command to its end, however it ends."""
+    capfd.readouterr()
+    code = 0
+    try:
+        command()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    found = capfd.readouterr()
+    return Typed(code, found.out, found.err)
+
+
 @pytest.fixture
 def type_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -75,18 +87,14 @@ def type_train(
 
     monkeypatch.chdir(tmp_path)
 
+    def start() -> None:
+        with one_line_errors():
+            train.main()
+
     def run(*arguments: str) -> Typed:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         HydraConfig.instance().cfg = None  # as in a process of its own
-        capfd.readouterr()
-        code = 0
-        try:
-            with one_line_errors():
-                train.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
-        found = capfd.readouterr()
-        return Typed(code, found.out, found.err)
+        return caught(start, capfd)
 
     return run
 
@@ -100,17 +108,7 @@ def type_minigpt(
 
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Typed:
-        capfd.readouterr()
-        code = 0
-        try:
-            main(list(arguments))
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
-        found = capfd.readouterr()
-        return Typed(code, found.out, found.err)
-
-    return run
+    return lambda *arguments: caught(lambda: main(list(arguments)), capfd)
 
 
 def run_folders(root: Path) -> list[Path]:
