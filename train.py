@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from minigpt.config import CONF, load_run, one_line_errors, plain, save_run, share_cores
@@ -21,15 +22,17 @@ def main(cfg: DictConfig) -> float | None:
     # Within the job too, since Hydra would add lines of its own to what passes through it.
     with one_line_errors():
         try:
+            if resume and HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise UserError("resume continues one run; leave out -m")
             if resume:
                 cfg = load_run(cfg.resume, list(HydraConfig.get().overrides.task))
             cfg.run_dir = str(folder)
             return train(cfg, folder, resume)
-        except UserError:
-            # A mistake that stopped the run before it began leaves no folder behind.
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-            raise
+        finally:
+            # What stopped the run before it began leaves no folder behind.
+            for path in (folder, folder.parent):
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
 
 
 def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
@@ -49,7 +52,7 @@ def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
     run = build_run(cfg)
     resume_from = find_checkpoint(folder) if resume else None
     if resume_from:
-        check_resumable(resume_from, dict(run.lit.hparams))
+        check_resumable(resume_from, dict(run.lit.hparams), run.trainer.max_epochs)
     if first_process:
         save_run(cfg, folder)
     summary = RunSummary(str(folder), shlex.join(["python", *sys.argv]))
@@ -60,9 +63,9 @@ def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
         again = f"python train.py resume={display_path(folder)}"
         print(f"stopped; continue with: {again}", file=sys.stderr)
         raise
-    if summary.best:  # a run of a few steps may have ended before its first validation
+    best = folder / "checkpoints" / "best.ckpt"
+    if best.exists():  # not in a run that ended before its first validation
         # Not test(ckpt_path=...), which would set the callbacks back to that epoch as well.
-        best = find_checkpoint(folder, "best")
         run.lit.load_state_dict(read_checkpoint(best)["state_dict"])
     if len(run.data.blocks["test"]):
         run.trainer.test(run.lit, run.data, verbose=False)

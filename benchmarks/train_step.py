@@ -159,8 +159,9 @@ def main() -> None:
 {torch.__version__.partition("+")[0]}, Python {platform.python_version()}. Both sides train the same
 network on the same batches, with dropout, AdamW and clipping, each in a process of its own, in
 turns, {args.rounds} rounds. The plain loop is dense float32; minigpt is `train.py`'s own objects
-under Lightning with every default callback and logger but the checkpoints. Memory is the peak of
-the whole process, Python and torch included.
+under Lightning with every default callback and logger but the checkpoints. The ratio is of all
+that minigpt does by itself: its loss, the fused optimizer, and an allocator told to keep what is
+freed. Memory is the peak of the whole process, Python and torch included.
 
 {table(results)}
 """

@@ -3,12 +3,20 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from minigpt.config import compose_config, one_line_errors
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong argument, as everywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; {self.prog} --help lists what there is\n")
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="minigpt", description="Train with `python train.py`.")
+    parser = _Parser(prog="minigpt", description="Train with `python train.py`.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     check = commands.add_parser("check", help="what a configuration would do, before it does it")

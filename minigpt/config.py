@@ -28,8 +28,8 @@ from minigpt.errors import UserError, nearest
 
 CONF = Path(__file__).parent.parent / "conf"
 
-# Hydra's own switch, as the user set it.
-SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
+# Hydra's own switch, as the user set it; a process of a group inherits what its first one set.
+SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and "LOCAL_RANK" not in os.environ
 
 T = TypeVar("T")
 
@@ -131,6 +131,9 @@ def one_line_errors() -> Iterator[None]:
             raise
         print(f"error: {explain(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # while there is nothing to save yet, or no more
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def explain(error: BaseException) -> str:
@@ -142,10 +145,14 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, UserError):
             return str(cause)
     message = str(error)
-    first = message.splitlines()[0] if message else type(error).__name__
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    first = lines[0] if lines else type(error).__name__
+    if first.endswith(":") and len(lines) > 1:
+        first = f"{first} {lines[1]}"
     if isinstance(error, ConfigCompositionException) and "Could not override" in first:
         key = first.split("'")[1]
-        return f"unknown key {key}{nearest(key, _keys(compose_config([])))}"
+        like = nearest(key, _keys(compose_config([])))
+        return f"unknown key {key}{like or '; python train.py --help lists the keys'}"
     if isinstance(error, ConfigCompositionException) and "Could not append" in first:
         return f"{first} (without the + to change it)"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:

@@ -41,18 +41,24 @@ def check_types(section: str, config: Any) -> None:
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         allowed = _plain_types(hint)
-        if isinstance(value, bool) and bool not in allowed:
-            matches = False
-        elif isinstance(value, int) and float in allowed:
-            matches = True
-        else:
-            matches = isinstance(value, allowed)
-        if not matches:
-            names = " or ".join(
-                "null" if t is types.NoneType else "text" if t is str else t.__name__
-                for t in allowed
+        item = (typing.get_args(hint) or (None,))[0] if isinstance(value, list) else None
+        if item and not all(_fits(element, (item,)) for element in value):
+            raise UserError(
+                f"{section}.{field.name} must be a list of {_names((item,))}, got {value!r}"
             )
-            raise UserError(f"{section}.{field.name} must be {names}, got {value!r}")
+        if not _fits(value, allowed):
+            raise UserError(f"{section}.{field.name} must be {_names(allowed)}, got {value!r}")
+
+
+def _fits(value: Any, allowed: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in allowed
+    return isinstance(value, allowed) or (isinstance(value, int) and float in allowed)
+
+
+def _names(allowed: tuple[type, ...]) -> str:
+    words = {types.NoneType: "null", str: "text"}
+    return " or ".join(words.get(t, t.__name__) for t in allowed)
 
 
 def _plain_types(hint: Any) -> tuple[type, ...]:

@@ -106,7 +106,7 @@ ONE_LINE = {
     ("optimizer.lr=-1",): "optimizer.lr must be above 0, got -1",
     ("scheduler.name=cos",): "scheduler.name=cos is not one of none, cosine_epoch",
     ("loss=fast",): "loss=fast is not one of auto, bfloat16, chunked, dense",
-    ("seed=x",): "seed must be a whole number from 0 on, got 'x'",
+    ("seed=x",): "seed must be a whole number from 0 to 2^63 - 1, got 'x'",
     ("trainer.accelerator=gpux",): "trainer.accelerator=gpux: ",
     ("trainer.devices=0",): "trainer.devices=0: ",
     ("trainer.precision=bf17",): "trainer.precision=bf17: ",
@@ -116,6 +116,16 @@ ONE_LINE = {
     ("trainer.accumulate_grad_batches=0",): "trainer.accumulate_grad_batches must be at least 1",
     ("resume=nowhere",): "resume=nowhere is no run folder",
     ("a b",): "cannot read the argument 'a b'",
+    ("trainer.accelerator=gpu",): "trainer.accelerator=gpu: No supported gpu backend",
+    ("trainer.val_check_interval=0",): "trainer.val_check_interval must be a count or a share",
+    ("trainer.val_check_interval=5",): "is beyond trainer.limit_train_batches=1",
+    ("optimizer.betas=[a,b]",): "optimizer.betas must be a list of float, got ['a', 'b']",
+    ("data=files", "data.files=[1]"): "data.files must be a list of text, got [1]",
+    ("seed=99999999999999999999999",): "seed must be a whole number from 0 to 2^63 - 1",
+    ("data.root=/proc/x",): "data.root=/proc/x cannot be made a folder",
+    ("foo=1",): "unknown key foo; python train.py --help lists the keys",
+    ("callbacks.samples.temperature=0",): "temperature must lie in [0.001, 1000], got 0",
+    ("model.tie_weights=true", "model.init=torch"): "model.tie_weights=true needs model.init=gpt2",
     ("trainer.gradient_clip_val=-1",): "trainer.gradient_clip_val must be above 0 or null",
 }
 
@@ -131,9 +141,7 @@ def test_bad_input_is_one_line_that_names_the_key_and_leaves_nothing(
     assert typed.err.startswith("error: ")
     assert typed.err.count("\n") == 1
     assert not re.search("Traceback|HYDRA_FULL_ERROR", typed.err)
-    assert not list(tmp_path.glob("outputs/*/*/*.yaml")) or arguments[0].startswith("data")
-    left = {path.name for path in tmp_path.glob("outputs/*")} - {"tokens"}
-    assert not [path for name in left for path in (tmp_path / "outputs" / name).iterdir()]
+    assert {path.name for path in tmp_path.glob("outputs/*")} <= {"tokens"}
 
 
 def test_check_answers_a_mistake_as_train_does(type_minigpt):

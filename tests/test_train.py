@@ -194,7 +194,7 @@ def test_a_job_of_a_multirun_equals_the_same_job_alone(tiny, type_train, tmp_pat
     assert type_train(*tiny, *DROPOUT, "name=alone", "seed=2").code == 0
     assert type_train("-m", *tiny, *DROPOUT, "name=sweep", "seed=1,2").code == 0
     (alone,) = (tmp_path / "outputs" / "alone").iterdir()
-    first, second = sorted((tmp_path / "outputs" / "sweep").glob("*/[0-9]*"))
+    first, second = sorted((tmp_path / "outputs" / "sweeps").glob("*/[0-9]*"))
     assert losses(second) == losses(alone) != losses(first)
     assert same_weights(weights(second), weights(alone))
 
@@ -270,13 +270,36 @@ def test_early_stopping_is_a_group_and_off_by_default(tiny, type_train, tmp_path
     assert epochs[-1] > min(epochs)
 
 
-def test_a_checkpoint_of_another_shape_is_refused(tiny, type_train, tmp_path):
+def test_a_resume_that_would_not_be_exact_is_refused_and_changes_nothing(
+    tiny, type_train, tmp_path, corpus
+):
     type_train(*tiny, "trainer.max_epochs=1")
     (folder,) = run_folders(tmp_path)
-    typed = type_train(f"resume={folder}", "model.n_embd=32", "trainer.max_epochs=2")
-    assert typed.code == 2
-    assert typed.err.startswith("error: resume: the checkpoint has model.n_embd=16, this run asks")
-    assert typed.err.count("\n") == 1
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for change, message in {
+        "model.n_embd=32": "resume: the checkpoint has model.n_embd=16, this run asks for 32",
+        "data.batch_size=8": "resume: the checkpoint has data.batch_size=16, this run asks for 8",
+        "seed=7": "resume: the checkpoint has seed=1, this run asks for 7",
+    }.items():
+        typed = type_train(f"resume={folder}", change, "trainer.max_epochs=2")
+        assert typed.code == 2
+        assert typed.err.startswith(f"error: {message}")
+        assert typed.err.count("\n") == 1
+    (corpus / "00.txt").write_text("other words")
+    typed = type_train(f"resume={folder}", "trainer.max_epochs=2")
+    assert typed.err.startswith("error: resume: the checkpoint has ")
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_sweep_cannot_be_a_resume(tiny, type_train):
+    typed = type_train("-m", "resume=somewhere", "seed=1,2")
+    assert (typed.code, typed.err) == (2, "error: resume continues one run; leave out -m\n")
+
+
+def test_a_callback_can_be_left_out(tiny, type_train, tmp_path):
+    assert type_train(*tiny, "trainer.max_epochs=1", "~callbacks.best").code == 0
+    (folder,) = run_folders(tmp_path)
+    assert summary(folder)["status"] == "finished"
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's compiler looks at everything

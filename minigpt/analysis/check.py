@@ -2,15 +2,19 @@
 
 import json
 import math
+import os
 from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from minigpt.config import build
+from minigpt.errors import UserError, check_choice
 from minigpt.model.gpt import GPTConfig, count_parameters
-from minigpt.model.loss import CHUNK_ROWS
+from minigpt.model.loss import CHUNK_ROWS, METHODS
 from minigpt.tokens.store import count_blocks
+from minigpt.training.optim import OptimizerConfig, SchedulerConfig
 
 
 def plan(
@@ -47,23 +51,32 @@ def estimate_memory(model: GPTConfig, batch_size: int) -> int:
 
 
 def check(cfg: DictConfig) -> dict[str, Any]:
-    """Builds everything of a run but the run: a mistake that would stop it stops here.
+    """Builds everything of a run but its weights: a mistake that would stop it stops here.
 
     Raises UserError as the run itself would.
     """
-    from minigpt.training.build import build_run
+    from minigpt.training.build import build_data, build_trainer
 
     cfg.run_dir = "outputs"  # where a run would write; nothing does
-    run = build_run(cfg)
-    trainer, data = run.trainer, run.data
+    build(OptimizerConfig, "optimizer", cfg.optimizer)
+    build(SchedulerConfig, "scheduler", cfg.scheduler)
+    check_choice("loss", cfg.loss, METHODS)
+    data, model = build_data(cfg)
+    trainer, _ = build_trainer(cfg)
     tokens = data.store.manifest.tokens
     found = plan(
-        run.lit.net.config,
+        model,
         tokens["train"],
         data.config.stride,
         data.config.batch_size * trainer.world_size,
         max(0, trainer.max_epochs or 0),
     )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if found["memory_bytes"] > memory and trainer.strategy.root_device.type == "cpu":
+        raise UserError(
+            f"a step needs about {found['memory_bytes'] / 2**30:.1f} GiB, this machine has "
+            f"{memory / 2**30:.1f}; lower data.batch_size, model.n_embd or model.n_layer"
+        )
     limit = trainer.limit_train_batches
     batches = found["batches_per_epoch"]
     batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)

@@ -40,6 +40,8 @@ def generate_text(
             f"the prompt has {len(ids)} tokens, the model reads {net.config.block_size} "
             "(its block_size); shorten it"
         )
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed}")
     if max_new_tokens < 1:
         raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
     if max(ids) >= net.config.vocab_size:

@@ -64,7 +64,7 @@ def print_report(folder: Path, console: Console | None = None) -> None:
     for name, text in {
         "run      ": f"{shown}",
         "look     ": f"tensorboard --logdir {shown.parent}",
-        "generate ": f"minigpt generate {shown} --prompt 'The'",
+        "generate ": f"minigpt generate {shown} --which last --prompt 'The'",
     }.items():
         console.print(Text.assemble((name, "bold"), text), soft_wrap=True)
 

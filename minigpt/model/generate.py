@@ -16,7 +16,7 @@ from minigpt.model.gpt import GPT
 class Sampling:
     """How the next token is drawn; greedy takes the likeliest and ignores the rest.
 
-    Raises UserError on a temperature not above 0, a top_k below 1 or a top_p outside (0, 1].
+    Raises UserError on a temperature outside [0.001, 1000], top_k below 1 or top_p outside (0, 1].
     """
 
     temperature: float = 1.0
@@ -26,8 +26,10 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check_types("sampling", self)
-        if not self.temperature > 0:
-            raise UserError(f"temperature must be above 0, got {self.temperature}; or use greedy")
+        if not 1e-3 <= self.temperature <= 1e3:
+            raise UserError(
+                f"temperature must lie in [0.001, 1000], got {self.temperature}; or use greedy"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"top_k must be at least 1, got {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:

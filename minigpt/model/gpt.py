@@ -49,6 +49,11 @@ class GPTConfig:
                 f"{self.n_head * math.ceil(self.n_embd / self.n_head)} would be"
             )
         check_choice("model.init", self.init, INITS)
+        if self.tie_weights and self.init == "torch":
+            raise UserError(
+                "model.tie_weights=true needs model.init=gpt2: PyTorch's default embedding, "
+                "N(0, 1), is far too large for a head"
+            )
 
 
 class GPT(nn.Module):

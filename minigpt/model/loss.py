@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from minigpt.errors import UserError
+
 IGNORE = -100  # a target that takes no part in the loss
 
 METHODS = ("auto", "bfloat16", "chunked", "dense")
@@ -22,6 +24,8 @@ CHUNK_ROWS = 512
 
 def resolve_method(method: str, device: torch.device) -> str:
     """The path that `loss=auto` stands for on a device; other names stand for themselves."""
+    if method == "bfloat16" and device.type != "cpu":
+        raise UserError(f"loss=bfloat16 is for a CPU, this run is on {device.type}; use loss=auto")
     if method != "auto":
         return method
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():

@@ -111,7 +111,10 @@ def _survey(config: CorpusConfig) -> Survey:
 
 def _write(config: CorpusConfig, survey: Survey, fingerprint: str, folder: Path) -> None:
     tokenizer = survey.tokenizer
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"data.root={config.root} cannot be made a folder: {error}") from None
     dtype = id_dtype(tokenizer.n_vocab - 1)
     tokens, documents, largest = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0), 0
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -42,9 +42,11 @@ def build_run(cfg: DictConfig) -> Run:
     data, model = build_data(cfg)
     optimizer = build(OptimizerConfig, "optimizer", cfg.optimizer)
     scheduler = build(SchedulerConfig, "scheduler", cfg.scheduler)
+    trainer, compile_blocks = build_trainer(cfg)
+    tokenizer = data.store.manifest.tokenizer
+    order = {**data.order(), "processes": trainer.world_size}
     torch.manual_seed(cfg.seed)
-    lit = LitGPT(model, optimizer, scheduler, data.store.manifest.tokenizer, cfg.loss, cfg.seed)
-    trainer, compile_blocks = _build_trainer(cfg)
+    lit = LitGPT(model, optimizer, scheduler, tokenizer, order, cfg.loss, cfg.seed)
     if compile_blocks:
         _check_compiler(trainer)
         for block in lit.net.blocks:
@@ -54,8 +56,8 @@ def build_run(cfg: DictConfig) -> Run:
 
 def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
     """The data and the network's shape, checked to fit each other."""
-    if not isinstance(cfg.seed, int) or cfg.seed < 0:
-        raise UserError(f"seed must be a whole number from 0 on, got {cfg.seed!r}")
+    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**63:
+        raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, got {cfg.seed!r}")
     data_config = build(DataConfig, "data", cfg.data)
     shape = plain(cfg.model)
     # The shape is checked before the corpus is read, its vocabulary (which may be the corpus's
@@ -68,7 +70,7 @@ def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
     return data, model
 
 
-def _build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool]:
+def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool]:
     arguments = plain(cfg.trainer)
     _check_trainer(arguments)
     compile_blocks = arguments.pop("compile")
@@ -95,15 +97,14 @@ def _build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool]:
         line = str(error).splitlines()[0]
         # Lightning names its argument, or the class made from it: CUDAAccelerator.
         found = {line.lower().find(key): key for key in arguments if key in line.lower()}
-        key = found[min(found)] if found else None
-        named = f"trainer.{key}={arguments[key]}" if key else "trainer"
-        raise UserError(f"{named}: {line}") from None
+        key = found[min(found)] if found else "accelerator"  # "No supported gpu backend found!"
+        raise UserError(f"trainer.{key}={arguments[key]}: {line}") from None
     return trainer, compile_blocks
 
 
 def _check_trainer(arguments: dict[str, Any]) -> None:
     """Raises UserError for what Lightning would accept and fail on later, or never."""
-    known = [*inspect.signature(pl.Trainer.__init__).parameters, "compile"]
+    known = [*inspect.signature(pl.Trainer).parameters, "compile"]
     for key in arguments:
         if key not in known:
             names = [f"trainer.{name}" for name in known]
@@ -117,6 +118,15 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
             raise UserError(f"trainer.{key} must be at least 1, got {value}")
     if arguments["max_epochs"] == arguments["max_steps"] == unlimited:
         raise UserError("the run would never end: set trainer.max_epochs or trainer.max_steps")
+    for key in ("limit_train_batches", "val_check_interval"):
+        value = arguments[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise UserError(f"trainer.{key} must be a count or a share above 0, got {value!r}")
+    limit, interval = arguments["limit_train_batches"], arguments["val_check_interval"]
+    if isinstance(limit, int) and isinstance(interval, int) and interval > limit:
+        raise UserError(
+            f"trainer.val_check_interval={interval} is beyond trainer.limit_train_batches={limit}"
+        )
     clip = arguments["gradient_clip_val"]
     if clip is not None and not (isinstance(clip, int | float) and clip > 0):
         raise UserError(f"trainer.gradient_clip_val must be above 0 or null, got {clip!r}")
@@ -135,6 +145,7 @@ def quieten_lightning() -> None:
     for message in (
         "Checkpoint directory .* is not empty",  # a resumed run writes where it wrote before
         "The number of training batches .* is smaller than the logging interval",
+        "You're resuming from a checkpoint that ended before",  # the loader knows its place
     ):
         warnings.filterwarnings("ignore", message=message)
     for name in ("lightning.pytorch", "lightning.fabric"):

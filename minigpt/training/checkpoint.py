@@ -47,23 +47,42 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"no such checkpoint: {path}") from None
     except Exception as error:  # a damaged file fails in any way that unpickling can
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is no readable checkpoint: {first_line}") from None
+        kind = type(error).__name__
+        raise UserError(
+            f"{path} is no readable checkpoint ({kind}); it is damaged or another kind of file"
+        ) from None
     if not isinstance(checkpoint, dict) or "model" not in checkpoint.get("hyper_parameters", {}):
         raise UserError(f"{path} is no minigpt checkpoint: it names no model")
     return checkpoint
 
 
-def check_resumable(path: Path, hyper_parameters: dict[str, Any]) -> None:
-    """Raises UserError unless a checkpoint's network and tokenizer are those of the run at hand."""
-    saved = read_checkpoint(path)["hyper_parameters"]
-    for section in ("model", "tokenizer"):
-        for key, now in hyper_parameters[section].items():
-            if (then := saved[section].get(key)) != now:
+def check_resumable(path: Path, now: dict[str, Any], max_epochs: int | None) -> None:
+    """Raises UserError unless a run of hyper-parameters `now` can go on exactly from a checkpoint.
+
+    Network, tokenizer, text and the order of batches must be the same, and an epoch left to train.
+    """
+    checkpoint = read_checkpoint(path)
+    then = checkpoint["hyper_parameters"]
+    for section in ("model", "tokenizer", "data", "seed"):
+        was, wanted = _pairs(section, then[section]), _pairs(section, now[section])
+        for key, value in wanted.items():
+            if was.get(key) != value:
                 raise UserError(
-                    f"resume: the checkpoint has {section}.{key}={then}, this run asks for {now}; "
-                    "a resumed run keeps its network and its text"
+                    f"resume: the checkpoint has {key}={was.get(key)}, this run asks for {value}; "
+                    "a resumed run keeps its network, its text and the order of its batches"
                 )
+    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if max_epochs is not None and 0 <= max_epochs < done:
+        raise UserError(
+            f"trainer.max_epochs={max_epochs}: the run to resume has {done} epochs behind it; "
+            "ask for more"
+        )
+
+
+def _pairs(section: str, values: Any) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {section: values}
+    return {f"{section}.{key}": value for key, value in values.items()}
 
 
 def find_checkpoint(path: Path, which: str = "last") -> Path:
@@ -71,6 +90,9 @@ def find_checkpoint(path: Path, which: str = "last") -> Path:
     if path.is_dir():
         inside = path / "checkpoints" / f"{which}.ckpt"
         if not inside.exists():
-            raise UserError(f"{path} is no run folder with a checkpoint: it has no {inside}")
+            raise UserError(
+                f"{path} is no run folder with a {which} checkpoint: it has no {inside.name} "
+                "(a run stopped before its first validation has only last.ckpt)"
+            )
         return inside
     return path

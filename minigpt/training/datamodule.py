@@ -71,13 +71,23 @@ class TokenDataModule(pl.LightningDataModule):
                     + way_out
                 )
 
+    def order(self) -> dict[str, Any]:
+        """What decides, with the seed, which tokens are in which batch."""
+        return {
+            "text": self.store.manifest.fingerprint,
+            "stride": self.config.stride,
+            "batch_size": self.config.batch_size,
+            "shuffle": self.config.shuffle,
+        }
+
     def check_vocabulary(self, vocab_size: int) -> None:
         """Raises UserError unless every token id of the store fits a model's vocabulary."""
         largest = self.store.manifest.largest_id
         if largest >= vocab_size:
+            enough = max(largest + 1, self.vocab_size)
             raise UserError(
                 f"model.vocab_size={vocab_size}: data.source={self.config.source} has the token id "
-                f"{largest}, which does not fit; set model.vocab_size={self.vocab_size}"
+                f"{largest}, which does not fit; set model.vocab_size={enough}"
             )
 
     def train_dataloader(self) -> "BlockLoader":
@@ -174,22 +184,3 @@ class BlockLoader:
             sampler=range(start, len(self)),
             num_workers=self.num_workers,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the order of batches depends on besides the position."""
-        b = self.batches
-        return {
-            "n_blocks": len(b.blocks),
-            "batch_size": b.batch_size,
-            "world_size": b.world_size,
-            "seed": b.seed,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises UserError where a resumed run would draw other batches than the saved one."""
-        for key, now in self.state_dict().items():
-            if state[key] != now:
-                raise UserError(
-                    f"resume: the run was made with {key}={state[key]} and now has {key}={now}, "
-                    "so its batches would differ; leave the data settings as they were"
-                )

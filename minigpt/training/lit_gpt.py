@@ -36,6 +36,7 @@ class LitGPT(pl.LightningModule):
         optimizer: OptimizerConfig,
         scheduler: SchedulerConfig,
         tokenizer: dict[str, Any],
+        data: dict[str, Any],
         loss: str,
         seed: int,
     ) -> None:
@@ -48,6 +49,7 @@ class LitGPT(pl.LightningModule):
                 "optimizer": asdict(optimizer),
                 "scheduler": asdict(scheduler),
                 "tokenizer": tokenizer,
+                "data": data,
                 "loss": loss,
                 "seed": seed,
             },
@@ -64,7 +66,8 @@ class LitGPT(pl.LightningModule):
         self.step_started = time.perf_counter()  # when step_meter was last emptied
         self.latest: dict[str, float] = {}  # step metrics as last logged, for the progress bar
         self.grad_norm: Tensor | None = None
-        self.tokens_seen = 0
+        self.tokens_seen = 0  # until the step that was last logged, and
+        self.train_seconds = 0.0  # what they took, without validation
 
     @property
     def loss_method(self) -> str:
@@ -161,9 +164,11 @@ class LitGPT(pl.LightningModule):
         self._to_loggers(metrics)
 
     def _restart_step_meter(self) -> None:
+        now = time.perf_counter()
         self.tokens_seen += self.step_meter.tokens()
+        self.train_seconds += now - self.step_started
         self.step_meter.reset()
-        self.step_started = time.perf_counter()
+        self.step_started = now
 
     def _lr_of_last_step(self) -> float:
         # The scheduler has already moved on to the next step's rate.
@@ -215,6 +220,7 @@ class LitGPT(pl.LightningModule):
             "epoch": self.epoch_meter.state_dict(),
             "step": self.step_meter.state_dict(),
             "tokens_seen": self.tokens_seen,
+            "train_seconds": self.train_seconds + time.perf_counter() - self.step_started,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -222,6 +228,7 @@ class LitGPT(pl.LightningModule):
         self.epoch_meter.load_state_dict(meters["epoch"], self.device)
         self.step_meter.load_state_dict(meters["step"], self.device)
         self.tokens_seen = meters["tokens_seen"]
+        self.train_seconds = meters["train_seconds"]
 
 
 def perplexity(loss: float) -> float:

@@ -59,8 +59,8 @@ def test_draws_follow_from_the_seed_alone_and_leave_no_trace():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
-        ({"temperature": float("nan")}, "temperature must be above 0, got nan"),
+        ({"temperature": 0.0}, r"temperature must lie in \[0.001, 1000\], got 0.0"),
+        ({"temperature": float("nan")}, r"temperature must lie in \[0.001, 1000\], got nan"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_p": 0.0}, r"top_p must lie in \(0, 1\], got 0.0"),
         ({"top_p": 1.5}, r"top_p must lie in \(0, 1\], got 1.5"),

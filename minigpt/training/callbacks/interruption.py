@@ -26,7 +26,8 @@ class Interruption(pl.Callback):
         self.previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():  # no other is told of signals
+        # Lightning has set its own handlers by now. Only the main thread is told of signals.
+        if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
                 self.previous[signum] = signal.signal(signum, self._remember)
 

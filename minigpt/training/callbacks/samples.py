@@ -33,6 +33,12 @@ class TextSamples(pl.Callback):
         self.tokenizer = from_spec(data.store.manifest.tokenizer)
         self.prompt = data.store.tokens("train")[: self.prompt_tokens].tolist()
 
+    def state_dict(self) -> dict[str, dict[str, str] | None]:
+        return {"latest": self.latest}
+
+    def load_state_dict(self, state_dict: dict[str, dict[str, str] | None]) -> None:
+        self.latest = state_dict["latest"]
+
     @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not isinstance(pl_module, LitGPT):

@@ -30,7 +30,7 @@ class RunSummary(pl.Callback):
 
     def __init__(self, folder: str, command: str) -> None:
         self.path = Path(folder) / "summary.json"
-        self.command = command
+        self.commands = [command]  # the one that began the run, and those that resumed it
         self.epochs: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.seconds_before = 0.0  # of the starts before this one
@@ -39,11 +39,17 @@ class RunSummary(pl.Callback):
         self.training = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "best": self.best, "seconds": self._seconds()}
+        return {
+            "epochs": self.epochs,
+            "best": self.best,
+            "seconds": self._seconds(),
+            "commands": self.commands,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs, self.best = state_dict["epochs"], state_dict["best"]
         self.seconds_before = state_dict["seconds"]
+        self.commands = [*state_dict["commands"], *self.commands]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_started = time.perf_counter()
@@ -88,6 +94,10 @@ class RunSummary(pl.Callback):
         reason = None if stopped else str(exception) or type(exception).__name__
         self.write(trainer, "interrupted" if stopped else "failed", reason)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.training = False
+        self.write(trainer, "finished")  # the test adds to it, and takes nothing away if stopped
+
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
         self.test = {name: float(metrics[f"test/{name}"]) for name in ("loss", "perplexity")}
@@ -99,7 +109,6 @@ class RunSummary(pl.Callback):
         assert isinstance(lit, LitGPT)
         assert isinstance(data, TokenDataModule)
         parameters = count_parameters(lit.net.config)
-        train_seconds = sum(epoch["seconds"] for epoch in self.epochs)
         # Of several processes this one's share stands for each: off by a short last batch at most.
         tokens_seen = (lit.tokens_seen + lit.step_meter.tokens()) * trainer.world_size
         samples = next((c for c in trainer.callbacks if isinstance(c, TextSamples)), None)
@@ -107,7 +116,8 @@ class RunSummary(pl.Callback):
         content = {
             "status": status,
             "reason": reason,
-            "command": self.command,
+            "command": self.commands[0],
+            "resumed_by": self.commands[1:],
             "parameters": sum(parameters.values()),
             "parameters_by_part": parameters,
             "vocab_size": lit.net.config.vocab_size,
@@ -118,7 +128,11 @@ class RunSummary(pl.Callback):
             "best": self.best,
             "test": self.test,
             "tokens_seen": tokens_seen,
-            "tokens_per_second": tokens_seen / train_seconds if self.epochs else None,
+            "tokens_per_second": (
+                lit.tokens_seen * trainer.world_size / lit.train_seconds
+                if lit.train_seconds
+                else None
+            ),
             "wall_seconds": self._seconds(),
             "peak_memory_bytes": peak_memory(lit.device),
             "sample": samples.latest if samples else None,
