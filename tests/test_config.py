@@ -22,7 +22,10 @@ def test_every_option_of_every_group_composes_and_builds(group, option, tmp_path
     build(OptimizerConfig, "optimizer", cfg.optimizer)
     build(SchedulerConfig, "scheduler", cfg.scheduler)
     for node in [*cfg.callbacks.values(), *cfg.logger.values()]:
-        instantiate(plain(node))
+        made = instantiate(plain(node))
+        assert f"{type(made).__module__}.{type(made).__name__}".endswith(
+            node._target_.rpartition(".")[2]
+        )
     plain(cfg.trainer)
 
 

@@ -59,7 +59,7 @@ class AlignmentGuard(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        if trainer.current_epoch or batch_idx % trainer.log_every_n_steps:
+        if trainer.current_epoch:
             return  # later epochs may know the text by heart
         lit, data = _parts(trainer, pl_module)
         if "train/loss" in lit.latest and data.config.stride >= lit.net.config.block_size:
