@@ -31,6 +31,8 @@ CONF = Path(__file__).parent.parent / "conf"
 # Hydra's own switch, as the user set it; a process of a group inherits what its first one set.
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and "LOCAL_RANK" not in os.environ
 
+_NOT_AN_OPTION = "Config group override must be"  # a plain ValueError of Hydra's
+
 T = TypeVar("T")
 
 
@@ -126,8 +128,9 @@ def one_line_errors() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines of its own and exits
     try:
         yield
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        if SHOW_TRACEBACKS:
+    except (ValueError, HydraException, OmegaConfBaseException) as error:
+        known = isinstance(error, UserError | HydraException | OmegaConfBaseException)
+        if SHOW_TRACEBACKS or not (known or _NOT_AN_OPTION in str(error)):
             raise
         print(f"error: {explain(error)}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -149,6 +152,10 @@ def explain(error: BaseException) -> str:
     first = lines[0] if lines else type(error).__name__
     if first.endswith(":") and len(lines) > 1:
         first = f"{first} {lines[1]}"
+    if _NOT_AN_OPTION in first:
+        groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+        given = [word for word in sys.argv[1:] if word.partition("=")[0] in groups]
+        return f"{' '.join(given)}: a config group takes the name of an option, as in model=base"
     if isinstance(error, ConfigCompositionException) and "Could not override" in first:
         key = first.split("'")[1]
         like = nearest(key, _keys(compose_config([])))

@@ -118,6 +118,8 @@ ONE_LINE = {
     ("trainer.max_epochs=-1",): "the run would never end: set trainer.max_epochs or",
     ("trainer.accumulate_grad_batches=0",): "trainer.accumulate_grad_batches must be at least 1",
     ("resume=nowhere",): "resume=nowhere is no run folder",
+    ("callbacks=null",): "callbacks=null: a config group takes the name of an option",
+    ("model=3",): "model=3: a config group takes the name of an option",
     ("a b",): "cannot read the argument 'a b'",
     ("trainer.accelerator=gpu",): "trainer.accelerator=gpu: No supported gpu backend",
     ("trainer.val_check_interval=0",): "trainer.val_check_interval must be a count or a share",
