@@ -29,9 +29,10 @@ def main(cfg: DictConfig) -> float | None:
             cfg.run_dir = str(folder)
             return train(cfg, folder, resume)
         finally:
-            # What stopped the run before it began leaves no folder behind.
+            # What stopped the run before it began leaves none of our folders behind.
             for path in (folder, folder.parent):
-                if path.is_dir() and not any(path.iterdir()):
+                ours = path == folder or path.parent == Path("outputs").resolve()
+                if ours and path.is_dir() and not any(path.iterdir()):
                     path.rmdir()
 
 

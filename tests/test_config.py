@@ -147,6 +147,7 @@ def test_bad_input_is_one_line_that_names_the_key_and_leaves_nothing(
     assert typed.err.count("\n") == 1
     assert not re.search("Traceback|HYDRA_FULL_ERROR", typed.err)
     assert {path.name for path in tmp_path.glob("outputs/*")} <= {"tokens"}
+    assert tmp_path.is_dir()  # though it was empty before
 
 
 def test_check_answers_a_mistake_as_train_does(type_minigpt):
