@@ -2,10 +2,14 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from minigpt.config import compose_config, one_line_errors
+from minigpt.config import build, compose_config, one_line_errors
+
+if TYPE_CHECKING:
+    from minigpt.tokens.prepare import Prepared
 
 
 class _Parser(argparse.ArgumentParser):
@@ -18,6 +22,20 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> None:
     parser = _Parser(prog="minigpt", description="Train with `python train.py`.")
     commands = parser.add_subparsers(dest="command", required=True)
+
+    prepare = commands.add_parser("prepare", help="text -> token store, ahead of training")
+    prepare.add_argument("overrides", nargs="*", metavar="data=...", help="as for train.py")
+
+    inspect = commands.add_parser("inspect", help="what a token store holds")
+    inspect.add_argument("target", nargs="+", metavar="STORE or data=...")
+    inspect.add_argument("--verify", action="store_true", help="hash every shard again")
+    inspect.add_argument("--json", action="store_true", help="print an object")
+
+    resume = commands.add_parser(
+        "verify-resume", help="prove that a configuration resumes bit for bit on this machine"
+    )
+    resume.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
+    resume.add_argument("--steps", type=int, default=24, help="optimizer steps of the run tried")
 
     check = commands.add_parser("check", help="what a configuration would do, before it does it")
     check.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
@@ -38,7 +56,43 @@ def main(arguments: list[str] | None = None) -> None:
 
     args = parser.parse_args(arguments)
     with one_line_errors():
-        {"check": _check, "generate": _generate}[args.command](args)
+        command: Callable[[argparse.Namespace], None] = {
+            "prepare": _prepare,
+            "inspect": _inspect,
+            "verify-resume": _verify_resume,
+            "check": _check,
+            "generate": _generate,
+        }[args.command]
+        command(args)
+
+
+def _prepare(args: argparse.Namespace) -> None:
+    from minigpt.analysis.inspect import print_prepared
+
+    print_prepared(_prepared(args.overrides))
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from minigpt.analysis.inspect import inspect, open_store, print_inspection
+
+    if any("=" in word for word in args.target):
+        store = _prepared(args.target).store
+    else:
+        store = open_store(" ".join(args.target))
+    print_inspection(inspect(store, args.verify), args.json)
+
+
+def _prepared(overrides: list[str]) -> "Prepared":
+    from minigpt.tokens.config import DataConfig
+    from minigpt.tokens.prepare import prepare
+
+    return prepare(build(DataConfig, "data", compose_config(overrides).data))
+
+
+def _verify_resume(args: argparse.Namespace) -> None:
+    from minigpt.analysis.verify_resume import verify_resume
+
+    verify_resume(args.overrides, args.steps)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -55,3 +109,7 @@ def _generate(args: argparse.Namespace) -> None:
     net, tokenizer = load(args.checkpoint, args.which)
     text = generate_text(net, tokenizer, args.prompt, args.max_new_tokens, sampling, args.seed)
     sys.stdout.write(args.prompt + text + "\n")
+
+
+if __name__ == "__main__":
+    main()

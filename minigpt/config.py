@@ -28,25 +28,26 @@ from minigpt.errors import UserError, nearest
 
 CONF = Path(__file__).parent.parent / "conf"
 
-# Hydra's own switch, as the user set it; a process of a group inherits what its first one set.
-SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and "LOCAL_RANK" not in os.environ
+# Hydra's own switch, as the user set it; a process started by another inherits what that one set.
+_SWITCHED = "MINIGPT_SET_HYDRA_FULL_ERROR"
+SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and _SWITCHED not in os.environ
 
 _NOT_AN_OPTION = "Config group override must be"  # a plain ValueError of Hydra's
 
 T = TypeVar("T")
 
 
-def _unique() -> str:
+def unique() -> str:
     """A folder name that two runs of one second do not share."""
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
 
 
 def _run_folder(name: str, resume: str | None) -> str:
     """A new folder below outputs/, or the run to resume."""
-    return resume or f"outputs/{name}/{_unique()}"
+    return resume or f"outputs/{name}/{unique()}"
 
 
-OmegaConf.register_new_resolver("unique", _unique, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("unique", unique, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
 
 
@@ -125,7 +126,9 @@ def save_run(config: DictConfig, folder: Path) -> None:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Prints what the user can mend as one line on standard error and exits with code 2."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines of its own and exits
+    if not SHOW_TRACEBACKS:
+        # Else Hydra prints several lines of its own and exits.
+        os.environ.update({"HYDRA_FULL_ERROR": "1", _SWITCHED: "1"})
     try:
         yield
     except (ValueError, HydraException, OmegaConfBaseException) as error:

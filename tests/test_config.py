@@ -16,7 +16,8 @@ OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_of_every_group_composes_and_builds(group, option, tmp_path):
-    cfg = compose_config([f"{group}={option}", f"run_dir={tmp_path}", "name=test"])
+    needed = {"files": ["data.files=[a.txt]"], "hub": ["data.hub_name=a/b"]}.get(option, [])
+    cfg = compose_config([f"{group}={option}", f"run_dir={tmp_path}", "name=test", *needed])
     build(GPTConfig, "model", plain(cfg.model), vocab_size=cfg.model.vocab_size or 300)
     build(DataConfig, "data", cfg.data)
     build(OptimizerConfig, "optimizer", cfg.optimizer)

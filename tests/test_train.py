@@ -134,19 +134,21 @@ def test_one_batch_can_be_learned_by_heart(tiny, type_train, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "stop_at", "accumulate"),
+    ("name", "stop_at", "accumulate", "workers"),
     [
-        ("SIGTERM", 1, 1),
-        ("SIGTERM", 18, 1),  # the last batch of the first epoch, before its validation
-        ("SIGTERM", 19, 1),
-        ("SIGINT", 25, 1),
-        ("SIGTERM", 2, 4),  # a signal in the middle of an accumulated step
+        ("SIGTERM", 1, 1, 0),
+        ("SIGTERM", 18, 1, 0),  # the last batch of the first epoch, before its validation
+        ("SIGTERM", 19, 1, 0),
+        ("SIGINT", 25, 1, 0),
+        ("SIGTERM", 7, 1, 2),
+        ("SIGTERM", 2, 4, 0),  # a signal in the middle of an accumulated step
     ],
 )
 def test_an_interrupted_run_resumes_bit_for_bit(
-    tiny, type_train, tmp_path, monkeypatch, name, stop_at, accumulate
+    tiny, type_train, tmp_path, monkeypatch, name, stop_at, accumulate, workers
 ):
     arguments = [*tiny, *DROPOUT, "scheduler=warmup_cosine", "scheduler.warmup_steps=5"]
+    arguments.append(f"data.num_workers={workers}")
     arguments.append(f"trainer.accumulate_grad_batches={accumulate}")
     type_train(*arguments, "name=whole")
     (whole,) = run_folders(tmp_path)

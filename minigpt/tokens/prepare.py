@@ -1,164 +1,175 @@
-"""Documents -> token store, made once for each text, tokenizer and setting."""
+"""A corpus's token store: found by what is in it, made where it is missing."""
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
+from filelock import FileLock, Timeout
 
-from minigpt.errors import UserError, check_choice, check_positive, check_types
-from minigpt.tokens.sources import SOURCES, SPLITS, Document
-from minigpt.tokens.split import HeldOut, held_out, place
+from minigpt.errors import UserError
+from minigpt.tokens.config import CorpusConfig
+from minigpt.tokens.file_digests import FileDigests
+from minigpt.tokens.progress import PreparationBar
+from minigpt.tokens.readers import BytesRead
+from minigpt.tokens.sources import Source, open_source
+from minigpt.tokens.split import SPLITS, Digest, HeldOut, held_out
 from minigpt.tokens.store import MANIFEST, VERSION, Manifest, TokenStore
 from minigpt.tokens.tokenizer import CharTokenizer, Tokenizer, id_dtype, load_tokenizer
+from minigpt.tokens.writer import Part, Recipe, write_manifest, write_parts
 
-BATCH_CHARS = 1 << 20  # text handed to the tokenizer at a time: enough to keep every core busy
-
-
-@dataclass(frozen=True)
-class CorpusConfig:
-    """Which text becomes which tokens; the keys of the `data` config group that name a store.
-
-    Raises UserError, naming the key, on a wrong type or value.
-    """
-
-    source: str
-    files: list[str]  # source=files only: paths and globs of UTF-8 text
-    val_files: list[str]
-    test_files: list[str]
-    val_fraction: float  # of the documents, by the hash of their text
-    test_fraction: float
-    tokenizer: str
-    document_tokens: int | None  # cut each document to this many tokens
-    end_of_text: bool  # close each document with the tokenizer's <|endoftext|>
-    root: str  # the folder that stores live under
-
-    def __post_init__(self) -> None:
-        check_types("data", self)
-        check_choice("data.source", self.source, SOURCES)
-        check_positive("data", self, "document_tokens")
-        for name in ("val_fraction", "test_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"data.{name} must lie in [0, 1), got {getattr(self, name)}")
-        if self.val_fraction + self.test_fraction >= 1:
-            raise UserError("data.val_fraction + data.test_fraction leaves nothing to train on")
-
-    def documents(self) -> Iterator[Document]:
-        """The corpus, from its start."""
-        if self.source == "files":
-            return SOURCES["files"](self.files, self.val_files, self.test_files)
-        return SOURCES[self.source]()
+# In a corpus of fewer documents than this a split can come out empty; its share is then widened.
+FEW_DOCUMENTS = 1_000
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What a first pass over the text tells."""
+class Prepared:
+    """A store, and what it took to have it."""
 
-    tokenizer: Tokenizer
-    held_out: HeldOut
-    digest: str  # of every document and its split
+    store: TokenStore
+    made: bool  # now; not found as it was
+    seconds: float
+    max_tokens: int | None  # what was asked for
 
 
-def prepare(config: CorpusConfig) -> TokenStore:
+def prepare(config: CorpusConfig) -> Prepared:
     """The store of a corpus, made now unless it is there already.
 
     The folder is named by what is in it, so changed text, tokenizer or settings make another
-    store and never meet a stale one. It is written beside its place and renamed when whole.
+    store and never meet a stale one. Its manifest is written last. A preparation that was stopped
+    goes on from its finished parts; of two that make the same store one waits for the other.
+    Raises UserError where the text cannot be read or the store not be written.
     """
-    survey = _survey(config)
-    settings = {
-        "version": VERSION,
-        "tokenizer": survey.tokenizer.fingerprint,
-        "document_tokens": config.document_tokens,
-        "end_of_text": config.end_of_text,
-        "held_out": [survey.held_out.test, survey.held_out.val],
-        "text": survey.digest,
-    }
-    fingerprint = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-    folder = Path(config.root) / f"{config.source}-{survey.tokenizer.name}-{fingerprint[:16]}"
-    if not (folder / MANIFEST).exists():
-        _write(config, survey, fingerprint, folder)
-    return TokenStore(folder)
-
-
-def _survey(config: CorpusConfig) -> Survey:
-    digest = hashlib.sha256()
-    alphabet: set[str] = set()
-    places = []
-    for document in config.documents():
-        content = document.text.encode("utf-8", "surrogatepass")
-        digest.update(f"{document.split} {len(content)}\n".encode() + content)
-        if config.tokenizer == "char":
-            alphabet.update(document.text)
-        if document.split is None and document.text:
-            places.append(place(document.text))
-    # A split with files of its own takes no others.
-    val = 0.0 if config.val_files else config.val_fraction
-    test = 0.0 if config.test_files else config.test_fraction
-    tokenizer: Tokenizer = (
-        CharTokenizer("".join(sorted(alphabet)))
-        if config.tokenizer == "char"
-        else load_tokenizer(config.tokenizer)
-    )
-    return Survey(tokenizer, held_out(places, val, test), digest.hexdigest())
-
-
-def _write(config: CorpusConfig, survey: Survey, fingerprint: str, folder: Path) -> None:
-    tokenizer = survey.tokenizer
+    started = time.perf_counter()
+    root = Path(config.root)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"data.root={config.root} cannot be made a folder: {error}") from None
-    dtype = id_dtype(tokenizer.n_vocab - 1)
-    tokens, documents, largest = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0), 0
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        with ExitStack() as stack:
-            out = {s: stack.enter_context((scratch / f"{s}.bin").open("wb")) for s in SPLITS}
-            for batch in _batches(config.documents()):
-                encoded = tokenizer.encode_batch([document.text for document in batch])
-                for document, ids in zip(batch, encoded, strict=True):
-                    ids = ids[: config.document_tokens]
-                    if config.end_of_text and tokenizer.end_of_text is not None:
-                        ids.append(tokenizer.end_of_text)
-                    split = document.split or survey.held_out.split(document.text)
-                    out[split].write(np.asarray(ids, dtype).tobytes())
-                    tokens[split] += len(ids)
-                    documents[split] += 1
-                    largest = max(largest, max(ids, default=0))
-            for file in out.values():
-                file.flush()
-                os.fsync(file.fileno())
-        if not sum(tokens.values()):
-            raise UserError(f"data.source={config.source}: the corpus is empty; it has no text")
-        manifest = Manifest(
-            VERSION, dtype.name, tokens, documents, largest, tokenizer.spec(), fingerprint
-        )
-        (scratch / MANIFEST).write_text(manifest.to_json(), "utf-8")
-        try:
-            scratch.rename(folder)
-        except OSError:
-            # Another process made the same store in the meantime: the same bytes, so use those.
+    tokenizer = None if config.tokenizer == "char" else load_tokenizer(config.tokenizer)
+    with FileDigests(root / "digests.json") as digests:
+        source = open_source(config, digests.sha256)
+    settings = {
+        "version": VERSION,
+        "tokenizer": tokenizer.fingerprint if tokenizer else "the text's characters",
+        "document_tokens": config.document_tokens,
+        "end_of_text": config.end_of_text,
+        "max_tokens": config.max_tokens,
+        "val_fraction": config.val_fraction,
+        "test_fraction": config.test_fraction,
+        "text": source.identity,
+    }
+    fingerprint = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    folder = root / f"{config.source}-{config.tokenizer}-{fingerprint[:16]}"
+    made = False
+    if not (folder / MANIFEST).exists():
+        with _alone(root / f".{folder.name}.lock", folder):
             if not (folder / MANIFEST).exists():
-                raise
+                _make(config, source, tokenizer, fingerprint, folder)
+                made = True
+    return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
+
+
+@contextmanager
+def _alone(lock: Path, folder: Path) -> Iterator[None]:
+    """Keeps other processes from making the same store; a killed one leaves no lock behind."""
+    held = FileLock(lock)
+    try:
+        held.acquire(blocking=False)
+    except Timeout:
+        print(f"{folder}: another process is making this store; waiting", file=sys.stderr)
+        held.acquire()
+    except OSError as error:
+        raise UserError(f"cannot write {lock.parent}: {error.strerror}; set data.root") from None
+    try:
+        yield
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        held.release()
+        if (folder / MANIFEST).exists():  # whoever waits for the lock looks there next
+            lock.unlink(missing_ok=True)
 
 
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if size >= BATCH_CHARS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _make(
+    config: CorpusConfig,
+    source: Source,
+    tokenizer: Tokenizer | None,
+    fingerprint: str,
+    folder: Path,
+) -> None:
+    try:
+        with PreparationBar(source.bytes, config.max_tokens) as bar:
+            tokenizer, rule = _survey(config, source, tokenizer)
+            recipe = Recipe(
+                tokenizer, rule, config.document_tokens, config.end_of_text, config.max_tokens
+            )
+            parts = write_parts(source.documents(bar.read), recipe, folder, bar.update)
+        if not any(sum(part.tokens.values()) for part in parts):
+            shutil.rmtree(folder)
+            raise UserError(f"data.source={config.source}: the corpus is empty; it has no text")
+        write_manifest(_manifest(parts, recipe, fingerprint), folder)
+    finally:
+        if folder.is_dir() and not any(folder.glob("*.json")):  # no part is worth keeping
+            shutil.rmtree(folder)
+
+
+def _survey(
+    config: CorpusConfig, source: Source, tokenizer: Tokenizer | None
+) -> tuple[Tokenizer, HeldOut]:
+    """What has to be known of the text before its first document can be placed.
+
+    That is the first documents' hashes and, where the tokenizer is made from it, its alphabet.
+    """
+    alphabet: set[str] = set()
+    places: list[float] = []
+    documents = source.documents(BytesRead())
+    count = 0
+    for document in documents if tokenizer is None else islice(documents, FEW_DOCUMENTS):
+        count += 1
+        whole = Digest()
+        for piece in document.pieces():
+            if tokenizer is None:
+                alphabet.update(piece)
+            if count <= FEW_DOCUMENTS:
+                whole.update(piece)
+        if document.split is None and whole.chars:
+            places.append(whole.place)
+    if tokenizer is None:
+        tokenizer = CharTokenizer("".join(sorted(alphabet)))
+    if count >= FEW_DOCUMENTS:
+        places = []
+    return tokenizer, held_out(places, config.val_fraction, config.test_fraction)
+
+
+def _manifest(parts: list[Part], recipe: Recipe, fingerprint: str) -> Manifest:
+    """The records of all parts, as one."""
+    dtype = id_dtype(recipe.tokenizer.n_vocab - 1)
+    domains: dict[str, dict[str, int]] = {}
+    for part in parts:
+        for name, counts in part.domains.items():
+            domain = domains.setdefault(name, dict.fromkeys(counts, 0))
+            for key, count in counts.items():
+                domain[key] += count
+    return Manifest(
+        version=VERSION,
+        dtype=dtype.name,
+        tokens={split: sum(part.tokens[split] for part in parts) for split in SPLITS},
+        documents={split: sum(part.documents[split] for part in parts) for split in SPLITS},
+        shards={
+            split: [{"tokens": p.tokens[split], "sha256": p.sha256[split]} for p in parts]
+            for split in SPLITS
+        },
+        domains=domains,
+        duplicates=sum(part.duplicates for part in parts),
+        empty=sum(part.empty for part in parts),
+        longest=max((part.longest for part in parts), key=lambda longest: longest["tokens"]),
+        largest_id=max(part.largest_id for part in parts),
+        held_out=[recipe.held_out.test, recipe.held_out.val],
+        tokenizer=recipe.tokenizer.spec(),
+        fingerprint=fingerprint,
+    )

@@ -5,11 +5,31 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SPLITS = ("train", "val", "test")
 
-def place(text: str) -> float:
-    """Where a text's hash puts it in [0, 1); the same text always at the same place."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+
+class Digest:
+    """The hash that stands for a text, read in pieces: equal texts are one document."""
+
+    def __init__(self, *pieces: str) -> None:
+        self._hash = hashlib.sha256()
+        self.chars = 0
+        for piece in pieces:
+            self.update(piece)
+
+    def update(self, piece: str) -> None:
+        self._hash.update(piece.encode("utf-8", "surrogatepass"))
+        self.chars += len(piece)
+
+    @property
+    def place(self) -> float:
+        """Where the hash puts the text in [0, 1)."""
+        return int.from_bytes(self._hash.digest()[:6], "big") / 2**48
+
+    @property
+    def key(self) -> int:
+        """64 other bits of the hash, to know the text again by."""
+        return int.from_bytes(self._hash.digest()[8:16], "big")
 
 
 @dataclass(frozen=True)
@@ -19,8 +39,8 @@ class HeldOut:
     test: float
     val: float
 
-    def split(self, text: str) -> str:
-        at = place(text)
+    def split(self, at: float) -> str:
+        """The split of a text by its place."""
         return "test" if at < self.test else "val" if at < self.val else "train"
 
 

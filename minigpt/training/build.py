@@ -19,8 +19,9 @@ from omegaconf import DictConfig
 from minigpt.config import build, plain
 from minigpt.errors import UserError, nearest
 from minigpt.model.gpt import GPTConfig
+from minigpt.tokens.config import DataConfig
 from minigpt.training.checkpoint import DurableCheckpointIO
-from minigpt.training.datamodule import DataConfig, TokenDataModule
+from minigpt.training.datamodule import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.optim import OptimizerConfig, SchedulerConfig
 

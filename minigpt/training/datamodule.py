@@ -4,7 +4,6 @@ Shapes: B batch_size, T block_size.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,31 +12,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from minigpt.errors import UserError, check_positive
+from minigpt.errors import UserError
 from minigpt.model.loss import IGNORE
-from minigpt.tokens.order import block_order
-from minigpt.tokens.prepare import CorpusConfig, prepare
+from minigpt.tokens.config import DataConfig
+from minigpt.tokens.order import Indices, block_order
+from minigpt.tokens.prepare import prepare
 from minigpt.tokens.store import Blocks
 
+ORDERED = 64  # batches whose order is worked out at a time
+
 Batch = tuple[Tensor, Tensor]  # (B, T) inputs, (B, T) targets
-
-
-@dataclass(frozen=True)
-class DataConfig(CorpusConfig):
-    """The keys of the `data` config group: the corpus, and how it is cut into batches."""
-
-    vocab_size: int | None  # what a model needs for this corpus; null: all of the tokenizer's
-    stride: int  # tokens from one training block to the next
-    batch_size: int
-    eval_batch_size: int
-    shuffle: bool
-    num_workers: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("data", self, "vocab_size", "stride", "batch_size", "eval_batch_size")
-        if self.num_workers < 0:
-            raise UserError(f"data.num_workers must be at least 0, got {self.num_workers}")
 
 
 class TokenDataModule(pl.LightningDataModule):
@@ -50,7 +34,7 @@ class TokenDataModule(pl.LightningDataModule):
         super().__init__()
         self.config = config
         self.seed = seed
-        self.store = prepare(config)
+        self.store = prepare(config).store
         manifest = self.store.manifest
         self.vocab_size: int = config.vocab_size or manifest.tokenizer["n_vocab"]
         self.blocks = {
@@ -120,11 +104,11 @@ class TokenDataModule(pl.LightningDataModule):
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
         seed = self.seed if split == "train" and self.config.shuffle else None
-        batches = _Batches(self.blocks[split], batch_size, seed, rank, world_size)
+        batches = BlockBatches(self.blocks[split], batch_size, seed, rank, world_size)
         return BlockLoader(batches, self.config.num_workers, position)
 
 
-class _Batches(Dataset[Batch]):
+class BlockBatches(Dataset[Batch]):
     """Batch number -> batch, for one rank; workers and ranks share one global order."""
 
     def __init__(
@@ -136,6 +120,7 @@ class _Batches(Dataset[Batch]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self._ordered: tuple[int, int, Indices] = (-1, -1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return -(-len(self.blocks) // (self.batch_size * self.world_size))  # the last may be small
@@ -143,15 +128,29 @@ class _Batches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         start = (number * self.world_size + self.rank) * self.batch_size
         n_blocks = len(self.blocks)
-        positions = np.arange(start, min(start + self.batch_size, n_blocks))
-        if not len(positions):
+        if start >= n_blocks:
             # This rank has nothing left but must take part: a block without a single target.
             inputs, targets = self.blocks.batch(np.zeros(1, np.int64))
             return torch.from_numpy(inputs), torch.full(targets.shape, IGNORE)
-        if self.seed is not None:
-            positions = block_order(positions, n_blocks, self.seed, self.epoch)
-        inputs, targets = self.blocks.batch(positions)
+        inputs, targets = self.blocks.batch(self._order(number)[: n_blocks - start])
         return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+    def _order(self, number: int) -> Indices:
+        """(B) blocks of a batch; places past the last block hold no block's number.
+
+        Many batches at a time, since a call of numpy costs as much for one as for hundreds.
+        """
+        first = number - number % ORDERED
+        if self._ordered[:2] != (self.epoch, first):
+            starts = np.arange(first, first + ORDERED) * self.world_size + self.rank
+            positions = starts[:, None] * self.batch_size + np.arange(self.batch_size)
+            if self.seed is not None:
+                inside = positions < len(self.blocks)
+                positions[inside] = block_order(
+                    positions[inside], len(self.blocks), self.seed, self.epoch
+                )
+            self._ordered = self.epoch, first, positions
+        return self._ordered[2][number - first]
 
 
 class BlockLoader:
@@ -163,7 +162,7 @@ class BlockLoader:
 
     def __init__(
         self,
-        batches: _Batches,
+        batches: BlockBatches,
         num_workers: int,
         position: Callable[[], tuple[int, int]] | None = None,
     ) -> None:

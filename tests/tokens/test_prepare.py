@@ -1,63 +1,71 @@
 """A store is named by what is in it, and is there whole or not at all."""
 
-import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.tokens import prepare as preparing
-from minigpt.tokens.prepare import CorpusConfig, prepare
-from minigpt.tokens.sources import SPLITS
-from minigpt.tokens.split import HeldOut
+from minigpt.tokens import long_text
+from minigpt.tokens.prepare import prepare
+from minigpt.tokens.split import SPLITS, Digest, HeldOut
+from minigpt.tokens.store import TokenStore
 from minigpt.tokens.tokenizer import load_tokenizer
+
+GPT2 = load_tokenizer("gpt2")
 
 
 @pytest.fixture
-def config(corpus, tmp_path):
-    return CorpusConfig(
-        source="files",
-        files=[f"{corpus}/*.txt"],
-        val_files=[],
-        test_files=[],
-        val_fraction=0.2,
-        test_fraction=0.2,
-        tokenizer="gpt2",
-        document_tokens=None,
-        end_of_text=True,
-        root=str(tmp_path / "stores"),
-    )
+def forty(data, corpus):
+    """The config of forty short files, with changes."""
+
+    def make(**changes):
+        shares = {"val_fraction": 0.2, "test_fraction": 0.2}
+        return data(**{"files": [f"{corpus}/*.txt"], **shares, **changes})
+
+    return make
 
 
-def test_a_store_holds_every_document_whole_in_one_split(config, corpus):
-    store, gpt2 = prepare(config), load_tokenizer("gpt2")
+def texts_of(store, split):
+    return GPT2.decode(store.tokens(split)[:].tolist()).split("<|endoftext|>")[:-1]
+
+
+def test_a_store_holds_every_document_whole_in_one_split(forty, corpus):
+    prepared = prepare(forty())
+    store = prepared.store
+    assert prepared.made
     texts = []
     for split in SPLITS:
         tokens = store.tokens(split)
-        assert tokens.dtype == np.uint16
-        assert tokens[-1] == 50256
-        found = gpt2.decode(tokens.tolist()).split("<|endoftext|>")[:-1]
+        assert tokens[:].dtype == np.uint16
+        assert tokens[:][-1] == 50256
+        found = texts_of(store, split)
         assert len(found) == store.manifest.documents[split] > 0
-        assert {HeldOut(0.2, 0.4).split(text) for text in found} == {split}
+        assert {HeldOut(0.2, 0.4).split(Digest(text).place) for text in found} == {split}
         texts += found
     assert sorted(texts) == sorted(path.read_text() for path in corpus.glob("*.txt"))
     assert store.manifest.largest_id == 50256
+    assert store.verify() == []
 
 
-def test_the_shipped_sample_is_report_a_in_kind(tmp_path, config):
-    sample = dataclasses.replace(
-        config, source="sample", files=[], document_tokens=512, end_of_text=False
-    )
-    manifest = prepare(sample).manifest
+def test_the_shipped_sample_is_report_a_in_kind(data):
+    manifest = prepare(data("sample")).store.manifest
     assert manifest.tokens == {"train": 5120, "val": 1536, "test": 1536}
     assert manifest.largest_id + 1 == 49805
 
 
-def test_the_same_text_is_the_same_store_and_is_not_made_again(config, monkeypatch):
-    first = prepare(config)
-    monkeypatch.setattr(preparing, "_write", None)
-    assert prepare(config).folder == first.folder
+def test_the_same_text_is_the_same_store_and_is_not_made_again(forty):
+    first, again = prepare(forty()), prepare(forty())
+    assert (first.made, again.made) == (True, False)
+    assert again.store.folder == first.store.folder
+    names = {path.name for path in first.store.folder.iterdir()}
+    assert names == {"manifest.json", *(f"{split}-00000.bin" for split in SPLITS)}
 
 
 @pytest.mark.parametrize(
@@ -67,52 +75,273 @@ def test_the_same_text_is_the_same_store_and_is_not_made_again(config, monkeypat
         {"val_fraction": 0.5},
         {"document_tokens": 5},
         {"end_of_text": False},
+        {"max_tokens": 100},
     ],
 )
-def test_another_setting_is_another_store(config, change):
-    assert prepare(dataclasses.replace(config, **change)).folder != prepare(config).folder
+def test_another_setting_is_another_store(forty, change):
+    assert prepare(forty(**change)).store.folder != prepare(forty()).store.folder
 
 
-def test_changed_text_is_another_store(config, corpus):
-    before = prepare(config).folder
+def test_changed_text_is_another_store(forty, corpus):
+    before = prepare(forty()).store.folder
     (corpus / "00.txt").write_text("something else")
-    assert prepare(config).folder != before
+    assert prepare(forty()).store.folder != before
 
 
-def test_a_preparation_that_fails_leaves_nothing_behind(config, monkeypatch):
-    def fail(*_args):
-        raise RuntimeError("disk on fire")
-
-    monkeypatch.setattr(preparing, "Manifest", fail)
-    with pytest.raises(RuntimeError, match="disk on fire"):
-        prepare(config)
-    assert list(Path(config.root).iterdir()) == []
+def test_a_text_renamed_is_the_same_store(forty, corpus):
+    before = prepare(forty()).store.folder
+    (corpus / "00.txt").rename(corpus / "000.txt")
+    assert prepare(forty()).store.folder == before
 
 
-def test_documents_are_cut_to_document_tokens(config):
-    store = prepare(dataclasses.replace(config, document_tokens=3, end_of_text=False))
+def test_documents_are_cut_to_document_tokens(forty):
+    manifest = prepare(forty(document_tokens=3, end_of_text=False)).store.manifest
     for split in SPLITS:
-        assert store.manifest.tokens[split] == 3 * store.manifest.documents[split]
+        assert manifest.tokens[split] == 3 * manifest.documents[split]
 
 
-def test_an_empty_corpus_is_refused(config, corpus):
-    (corpus / "empty.txt").write_text("")
-    empty = dataclasses.replace(config, files=[f"{corpus}/empty.txt"], end_of_text=False)
-    with pytest.raises(UserError, match="data.source=files: the corpus is empty"):
-        prepare(empty)
-    assert list(Path(config.root).iterdir()) == []
+def test_max_tokens_are_met_exactly_and_are_the_first(forty):
+    whole = prepare(forty()).store
+    cut = prepare(forty(max_tokens=100)).store
+    assert cut.manifest.tokens["train"] == 100
+    assert cut.tokens("train")[:].tolist() == whole.tokens("train")[:100].tolist()
+    assert prepare(forty(max_tokens=10**6)).store.manifest.tokens == whole.manifest.tokens
+
+
+def test_duplicates_and_empty_documents_are_left_out_and_counted(forty, corpus):
+    before = prepare(forty()).store
+    text = (corpus / "07.txt").read_text()
+    (corpus / "90.txt").write_text(text)
+    (corpus / "91.txt").write_text("\ufeff")
+    (corpus / "92.txt").write_text(text)
+    store = prepare(forty()).store
+    assert (store.manifest.duplicates, store.manifest.empty) == (2, 1)
+    for split in SPLITS:
+        assert store.tokens(split)[:].tolist() == before.tokens(split)[:].tolist()
+
+
+def test_a_text_named_as_held_out_is_not_trained_on_under_another_name(forty, corpus, tmp_path):
+    (tmp_path / "held.txt").write_text((corpus / "00.txt").read_text())
+    store = prepare(forty(val_files=[f"{tmp_path}/held.txt"])).store
+    assert texts_of(store, "val") == [(corpus / "00.txt").read_text()]
+    assert store.manifest.duplicates == 1
+    assert (corpus / "00.txt").read_text() not in texts_of(store, "train")
+
+
+def test_half_a_surrogate_pair_is_a_replacement_character(data, tmp_path):
+    lines = [json.dumps({"text": f"{i} \ud83d"}) for i in range(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    store = prepare(data(files=[f"{tmp_path}/a.jsonl"])).store
+    assert sorted(text for split in SPLITS for text in texts_of(store, split)) == [
+        f"{i} \ufffd" for i in range(3)
+    ]
+
+
+def test_ids_beyond_sixteen_bits_are_kept_in_thirty_two(data, tmp_path):
+    text = "".join(map(chr, [*range(0x20, 0xD800), *range(0xE000, 0x13000)]))
+    for i in range(3):
+        (tmp_path / f"{i}.txt").write_text(text + str(i), "utf-8")
+    store = prepare(data(files=[f"{tmp_path}/*.txt"], tokenizer="char")).store
+    ids = store.tokens("train")[:]
+    assert ids.dtype == np.uint32
+    assert ids[: len(text)].tolist() == list(range(len(text)))
+    assert store.manifest.largest_id > 65535
+
+
+def test_an_empty_corpus_is_refused(data, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(UserError, match="data.source=files: the corpus is empty; it has no text"):
+        prepare(data(files=[f"{tmp_path}/empty.txt"]))
+    assert list((tmp_path / "stores").glob("files-*")) == []
+
+
+def test_a_bad_line_leaves_nothing_behind(data, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\nnot fine\n')
+    with pytest.raises(UserError, match="a.jsonl:2: no JSON object"):
+        prepare(data(files=[f"{tmp_path}/a.jsonl"]))
+    assert list((tmp_path / "stores").glob("files-*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that cannot be read")
+def test_an_unreadable_file_is_named(data):
+    with pytest.raises(UserError, match="/proc/self/mem: cannot be read .Input/output error"):
+        prepare(data(files=["/proc/self/mem"]))
+
+
+def test_a_long_document_among_others_has_the_ids_of_the_whole(forty, corpus, monkeypatch):
+    long = " ".join(f"{i} tides, and more." for i in range(3000))
+    (corpus / "39.txt").write_text(long)
+    (corpus / "40.txt").write_text(long)
+    whole = prepare(forty()).store
+    monkeypatch.setattr(long_text, "PIECE_CHARS", 1000)
+    pieces = prepare(forty(root=f"{corpus}/stores")).store
+    assert whole.manifest.duplicates == 1
+    assert pieces.manifest == whole.manifest
+    assert pieces.manifest.longest["tokens"] == len(GPT2.encode(long)) + 1
+    assert prepare(forty(document_tokens=700)).store.manifest.longest["tokens"] == 701
+    assert prepare(forty(max_tokens=1000)).store.manifest.tokens["train"] == 1000
+
+
+def test_a_mixture_counts_its_domains(data, tmp_path):
+    for name in ("a", "b"):
+        lines = [json.dumps({"text": f"{name} tide {i}"}) for i in range(100)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    sources = {
+        name: {"source": "files", "files": [f"{tmp_path}/{name}.jsonl"], "weight": weight}
+        for name, weight in (("a", 3), ("b", 1))
+    }
+    manifest = prepare(data("mix", sources=sources)).store.manifest
+    assert manifest.domains["a"]["documents"] == 100
+    assert manifest.domains["b"]["documents"] in (33, 34)
+    assert sum(domain["tokens"] for domain in manifest.domains.values()) == sum(
+        manifest.tokens.values()
+    )
+
+
+# What a kill, a full disk or a second process leaves.
+
+TYPED = """
+import sys
+from minigpt.tokens import writer
+from minigpt.cli import main
+writer.PART_TOKENS = 40
+{}
+main(["prepare", *sys.argv[1:]])
+"""
+
+
+def typed(tmp_path, corpus, root, before=""):
+    """`minigpt prepare` in a process of its own, in parts of forty tokens."""
+    arguments = [f"data.files=[{corpus}/*.txt]", "data.val_fraction=0.2", f"data.root={root}"]
+    return subprocess.Popen(
+        [sys.executable, "-c", TYPED.format(before), "data=files", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+
+
+def content(root):
+    (folder,) = Path(root).glob("files-*")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+KILLED = """
+import os, signal
+end_part = writer._Writer.end_part
+def killed(self):
+    if len(self.parts) == {}:
+        for shard in self.shards.values():
+            shard._flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    end_part(self)
+writer._Writer.end_part = killed
+"""
+
+KILLED_BEFORE_THE_MANIFEST = """
+import os, signal
+from minigpt.tokens import prepare
+prepare.write_manifest = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_preparation_goes_on_and_ends_byte_for_byte_the_same(tmp_path, corpus):
+    (corpus / "41.txt").write_text((corpus / "01.txt").read_text())  # a duplicate, parts later
+    whole = typed(tmp_path, corpus, tmp_path / "whole")
+    assert whole.wait() == 0, whole.stderr.read()
+    whole.communicate()
+    parts = len(list(tmp_path.glob("whole/files-*/train-*.bin")))
+    assert parts > 8
+    for before in (KILLED.format(3), KILLED.format(7), KILLED_BEFORE_THE_MANIFEST):
+        killed = typed(tmp_path, corpus, tmp_path / "killed", before)
+        killed.communicate()
+        assert killed.returncode == -signal.SIGKILL
+        with pytest.raises(UserError, match="manifest.json is missing"):
+            TokenStore(next((tmp_path / "killed").glob("files-*")))
+    # The last start reads on without making a shard again.
+    folder = next((tmp_path / "killed").glob("files-*"))
+    made = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.bin")}
+    assert len(made) == 3 * parts
+    last = typed(tmp_path, corpus, tmp_path / "killed")
+    assert "made in" in last.communicate()[0]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.bin")} == made
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_of_two_processes_one_makes_the_store_and_the_other_waits(tmp_path, corpus):
+    hold = "from minigpt.tokens import prepare\nmake = prepare._make\n"
+    hold += "def held(*a):\n    print('in', flush=True)\n    sys.stdin.readline()\n    make(*a)\n"
+    first = typed(tmp_path, corpus, tmp_path / "stores", hold + "prepare._make = held")
+    assert first.stdout.readline() == "in\n"
+    second = typed(tmp_path, corpus, tmp_path / "stores")
+    assert second.stderr.readline().endswith("another process is making this store; waiting\n")
+    out, err = first.communicate("\n")
+    assert ("made in" in out, err) == (True, "")
+    out, err = second.communicate()
+    assert ("up to date" in out, err) == (True, "")
+    assert {path.name[:5] for path in (tmp_path / "stores").iterdir()} == {"files"}
+
+
+def test_a_full_disk_leaves_nothing_half_written_and_the_old_store_as_it_was(tmp_path, corpus):
+    """The system itself refuses: a limit on the size of files stands in for the disk's."""
+    typed(tmp_path, corpus, tmp_path / "stores").communicate()
+    before = content(tmp_path / "stores")
+    old = next((tmp_path / "stores").glob("files-*"))
+    for path in corpus.glob("3*.txt"):
+        path.write_text(path.read_text() + "more of it")
+    (corpus / "39.txt").write_text("a longer text than any other " * 300)
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (1500, r.RLIM_INFINITY))"
+    full = typed(tmp_path, corpus, tmp_path / "stores", limit)
+    out, err = full.communicate()
+    assert (full.returncode, out) == (2, "")
+    assert err.startswith("error: cannot write ")
+    assert "File too large; free some space or set data.root, and the same command goes" in err
+    assert err.count("\n") == 1
+    (new,) = set((tmp_path / "stores").glob("files-*")) - {old}
+    assert list(new.glob("*.partial")) == []
+    assert not (new / "manifest.json").exists()
+    finished = Counter(path.name.split("-")[0] for path in new.iterdir())
+    assert finished["part"] == finished["train"] == finished["val"] == finished["test"] > 3
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+    again = typed(tmp_path, corpus, tmp_path / "stores")
+    assert "made in" in again.communicate()[0]
+    assert TokenStore(new).verify() == []
+
+
+def test_a_root_that_cannot_be_written_is_named(forty, corpus):
+    with pytest.raises(UserError, match="data.root=.*00.txt/x cannot be made a folder"):
+        prepare(forty(root=f"{corpus}/00.txt/x"))
+
+
+def test_without_a_network_one_line_says_what_was_tried_and_what_works(tmp_path):
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    for option, key in {"web": "data.sources.wikipedia", "wikitext": "data"}.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "minigpt.cli", "prepare", f"data={option}"],
+            env=offline, cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert done.stderr.startswith(f"error: {key}.source=hub: split ")
+        assert "could not be read after 0 rows" in done.stderr
+        assert "tried the Hugging Face hub and its local cache; data=files" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source": "web"}, "data.source=web is not one of sample, stdlib, files"),
+        ({"source": "web"}, "data.source=web is not one of sample, stdlib, files, hub, mix"),
         ({"val_fraction": 1.0}, r"data.val_fraction must lie in \[0, 1\), got 1.0"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "leaves nothing to train on"),
         ({"document_tokens": 0}, "data.document_tokens must be above 0, got 0"),
+        ({"max_tokens": 0}, "data.max_tokens must be above 0, got 0"),
+        ({"mix_seed": -1}, "data.mix_seed must be at least 0, got -1"),
         ({"files": "a.txt"}, "data.files must be list, got 'a.txt'"),
+        ({"files": []}, "data.files is empty; name text files or globs"),
+        ({"document_start": "("}, r"data.document_start='\(' is no regular expression"),
     ],
 )
-def test_wrong_settings_are_refused_by_key(config, change, message):
+def test_wrong_settings_are_refused_by_key(forty, change, message):
     with pytest.raises(UserError, match=message):
-        dataclasses.replace(config, **change)
+        forty(**change)

@@ -2,14 +2,18 @@
 
 import pytest
 
-from minigpt.tokens.split import HeldOut, held_out, place
+from minigpt.tokens.split import Digest, HeldOut, held_out
+
+
+def place(text):
+    return Digest(text).place
 
 
 def test_shares_follow_the_fractions():
     texts = [f"document {i}" for i in range(5000)]
     rule = held_out(map(place, texts), val=0.1, test=0.2)
     assert rule == HeldOut(0.2, pytest.approx(0.3))
-    splits = [rule.split(text) for text in texts]
+    splits = [rule.split(place(text)) for text in texts]
     assert splits.count("val") / 5000 == pytest.approx(0.1, abs=0.02)
     assert splits.count("test") / 5000 == pytest.approx(0.2, abs=0.02)
 
@@ -23,14 +27,14 @@ def test_a_text_is_at_the_same_place_on_every_machine():
 def test_a_few_documents_still_fill_every_share(n, seed):
     texts = [f"text {seed} {i}" for i in range(n)]
     rule = held_out(map(place, texts), val=0.01, test=0.01)
-    splits = {rule.split(text) for text in texts}
+    splits = {rule.split(place(text)) for text in texts}
     assert splits == {"train", "val", "test"}
 
 
 def test_two_documents_are_one_to_train_on_and_one_to_validate():
     texts = ["a", "b"]
     rule = held_out(map(place, texts), val=0.01, test=0.01)
-    assert sorted(rule.split(text) for text in texts) == ["train", "val"]
+    assert sorted(rule.split(place(text)) for text in texts) == ["train", "val"]
 
 
 def test_a_share_of_nothing_stays_empty():
@@ -38,3 +42,9 @@ def test_a_share_of_nothing_stays_empty():
     assert held_out(places, val=0.0, test=0.0) == HeldOut(0.0, 0.0)
     assert held_out(places, val=0.5, test=0.0) == HeldOut(0.0, 0.5)
     assert held_out([], val=0.1, test=0.1) == HeldOut(0.1, 0.2)
+
+
+def test_a_text_read_in_pieces_has_the_hash_of_the_whole():
+    whole, pieces = Digest("a text in two"), Digest("a text", " in two")
+    assert (pieces.place, pieces.key, pieces.chars) == (whole.place, whole.key, 13)
+    assert whole.key != Digest("another").key

@@ -7,6 +7,7 @@ import pytest
 
 from minigpt.errors import UserError
 from minigpt.tokens.store import Blocks, TokenStore, count_blocks
+from tests.tokens.conftest import write_store
 
 
 @pytest.mark.parametrize(
@@ -26,17 +27,26 @@ def test_block_counts(tokens, block_size, stride, blocks):
     assert count_blocks(tokens, block_size, stride) == blocks
 
 
-def test_a_block_is_its_inputs_and_the_token_after_each():
-    blocks = Blocks(np.arange(100, 120, dtype=np.uint16), block_size=4, stride=3, ignore=-100)
+def blocks_of(folder, *shards, block_size=4, stride=4):
+    return Blocks(write_store(folder, *shards).tokens("train"), block_size, stride, ignore=-100)
+
+
+def test_a_block_is_its_inputs_and_the_token_after_each(tmp_path):
+    blocks = blocks_of(tmp_path, list(range(20)), stride=3)
     inputs, targets = blocks.batch(np.array([0, 2]))
-    assert inputs.tolist() == [[100, 101, 102, 103], [106, 107, 108, 109]]
-    assert targets.tolist() == [[101, 102, 103, 104], [107, 108, 109, 110]]
+    assert inputs.tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
+    assert targets.tolist() == [[1, 2, 3, 4], [7, 8, 9, 10]]
 
 
 @pytest.mark.parametrize("stride", [1, 3, 4])
 @pytest.mark.parametrize("n", [5, 6, 8, 9, 10, 31])
-def test_every_target_is_covered_and_the_missing_ones_are_ignored(stride, n):
-    blocks = Blocks(np.arange(n, dtype=np.uint16), block_size=4, stride=stride, ignore=-100)
+@pytest.mark.parametrize("shard", [1, 3, 7, 100])
+def test_every_target_is_covered_across_shards_and_the_missing_ones_are_ignored(
+    tmp_path, stride, n, shard
+):
+    ids = list(range(n))
+    shards = [ids[i : i + shard] for i in range(0, n, shard)]
+    blocks = blocks_of(tmp_path, *shards, stride=stride)
     inputs, targets = blocks.batch(np.arange(len(blocks)))
     assert set(targets[targets != -100].tolist()) == set(range(1, n))
     assert (targets[targets != -100] == inputs[targets != -100] + 1).all()
@@ -44,42 +54,126 @@ def test_every_target_is_covered_and_the_missing_ones_are_ignored(stride, n):
         assert (targets != -100).sum() == n - 1
 
 
+def test_shards_read_as_one_sequence(tmp_path):
+    tokens = write_store(tmp_path, [1, 2, 3], [4], [5, 6]).tokens("train")
+    assert len(tokens) == 6
+    assert tokens[:].tolist() == [1, 2, 3, 4, 5, 6]
+    assert tokens[2:5].tolist() == [3, 4, 5]
+    assert tokens[6:9].tolist() == []
+    assert tokens.rows(np.array([0, 2, 4]), 2).tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
 @pytest.fixture
 def store(tmp_path):
-    np.arange(10, dtype=np.uint16).tofile(tmp_path / "train.bin")
-    manifest = {
-        "version": 1, "dtype": "uint16", "tokens": {"train": 10, "val": 0},
-        "documents": {"train": 1, "val": 0}, "largest_id": 9, "tokenizer": {}, "fingerprint": "",
-    }  # fmt: skip
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    return tmp_path
+    return write_store(tmp_path / "store", list(range(10)), [7, 8]).folder
 
 
-def test_tokens_are_mapped_not_loaded(store):
-    tokens = TokenStore(store).tokens("train")
-    assert isinstance(tokens, np.memmap)
-    assert tokens.tolist() == list(range(10))
-    assert TokenStore(store).tokens("val").tolist() == []
+def test_a_split_without_text_is_empty(store):
+    assert len(TokenStore(store).tokens("val")) == 0
 
 
 @pytest.mark.parametrize("size", [0, 19, 21, 40])
-def test_a_file_of_another_size_is_refused(store, size):
-    (store / "train.bin").write_bytes(bytes(size))
-    message = f"train.bin has {size} bytes, its manifest says 20; delete the folder"
+def test_a_shard_of_another_size_is_refused(store, size):
+    (store / "train-00000.bin").write_bytes(bytes(size))
+    message = f"train-00000.bin has {size} bytes, its manifest says 20; delete the folder"
     with pytest.raises(UserError, match=message):
-        TokenStore(store).tokens("train")
-
-
-def test_a_missing_or_broken_or_newer_manifest_is_refused(store):
-    file = store / "manifest.json"
-    content = json.loads(file.read_text())
-    file.write_text(json.dumps({**content, "version": 2}))
-    with pytest.raises(UserError, match="token store version 2, this minigpt reads 1"):
         TokenStore(store)
-    for broken in ("{", "[]", "{}"):
-        file.write_text(broken)
-        with pytest.raises(UserError, match="manifest.json is missing or broken"):
-            TokenStore(store)
-    file.unlink()
+
+
+def test_a_missing_shard_is_refused(store):
+    (store / "train-00001.bin").unlink()
+    with pytest.raises(UserError, match="train-00001.bin is missing; delete the folder"):
+        TokenStore(store)
+
+
+def test_a_flipped_byte_is_found_by_its_hash(store):
+    assert TokenStore(store).verify() == []
+    path = store / "train-00001.bin"
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    assert TokenStore(store).verify() == [path]
+
+
+def test_an_id_beyond_the_stores_largest_is_refused_when_it_is_read(store):
+    path = store / "train-00000.bin"
+    content = bytearray(path.read_bytes())
+    content[3] ^= 0x80
+    path.write_bytes(content)
+    blocks = Blocks(TokenStore(store).tokens("train"), 4, 4, -100)
+    message = "a shard has the id 32769, its manifest's largest is 9: the file is damaged"
+    with pytest.raises(UserError, match=message):
+        blocks.batch(np.array([0]))
+    with pytest.raises(UserError, match=message):
+        TokenStore(store).tokens("train")[:5]
+    blocks.batch(np.array([1]))
+
+
+def rewrite(store, **changes):
+    path = store / "manifest.json"
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", "{}", "7", '"version"'])
+def test_a_broken_manifest_is_refused(store, broken):
+    (store / "manifest.json").write_text(broken)
+    with pytest.raises(UserError, match="manifest.json is missing or broken .* delete the folder"):
+        TokenStore(store)
+
+
+def test_a_missing_manifest_is_refused(store):
+    (store / "manifest.json").unlink()
     with pytest.raises(UserError, match="manifest.json is missing or broken"):
         TokenStore(store)
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (99, "version 99, newer than the 2 .* use a newer minigpt, or delete"),
+        (1, "version 1, older than the 2 .* delete the folder"),
+        ("2", "version 2, older"),
+    ],
+)
+def test_another_version_is_refused(store, version, message):
+    rewrite(store, version=version)
+    with pytest.raises(UserError, match=message):
+        TokenStore(store)
+
+
+SHARD = {"tokens": 10, "sha256": ""}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"duplicates": None}, "it lacks or adds duplicates"),
+        ({"path": "/etc/passwd"}, "it lacks or adds path"),
+        ({"shards": {"train": [SHARD], "val": [], "test": []}}, "shards of train do not add up"),
+        ({"shards": {"train": [{"tokens": -1}], "val": [], "test": []}}, "a shard of no size"),
+        ({"shards": {"val": [], "test": []}}, "train"),
+        ({"shards": ["../../secret"]}, "list indices"),
+        ({"largest_id": 100}, "its largest id is outside its tokenizer's vocabulary"),
+        ({"dtype": "uint32"}, "its ids are no uint32"),
+        ({"dtype": "object"}, "its ids are no object"),
+        ({"tokens": {"train": 13, "val": 0, "test": 0}}, "do not add up to its tokens"),
+    ],
+)
+def test_a_manifest_at_odds_with_itself_is_refused(store, change, message):
+    rewrite(store, **change)
+    with pytest.raises(UserError, match=f"manifest.json is broken .*{message}"):
+        TokenStore(store)
+
+
+def test_a_manifest_cannot_lead_outside_its_folder(store):
+    """No file is named in it: another split's name, a path among them, is refused."""
+    content = json.loads((store / "manifest.json").read_text())
+    shards = {**content["shards"], "../elsewhere/train": [SHARD]}
+    rewrite(store, shards=shards)
+    with pytest.raises(UserError, match="it has other splits than train, val and test"):
+        TokenStore(store)
+    shards = {**content["shards"]}
+    shards["train"] = [{**shards["train"][0], "path": "/etc/passwd"}, shards["train"][1]]
+    rewrite(store, shards=shards)
+    assert TokenStore(store).tokens("train")[:].tolist() == [*range(10), 7, 8]

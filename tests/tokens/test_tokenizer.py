@@ -23,10 +23,10 @@ def test_end_of_text_inside_a_text_is_ordinary_text():
     assert 50256 not in load_tokenizer("gpt2").encode("a<|endoftext|>b")
 
 
-def test_a_batch_is_encoded_as_its_texts_are():
+def test_an_array_holds_the_same_ids():
     gpt2 = load_tokenizer("gpt2")
-    texts = ["one", "", "two words\n", "ärger"]
-    assert gpt2.encode_batch(texts) == [gpt2.encode(text) for text in texts]
+    for text in ["one", "", "two words\n", "ärger", "<|endoftext|>"]:
+        assert gpt2.encode_to_numpy(text).tolist() == gpt2.encode(text)
 
 
 def test_an_id_beyond_the_encoding_is_shown_and_not_fatal():

@@ -7,7 +7,7 @@ import torch
 
 from minigpt.config import build, compose_config
 from minigpt.errors import UserError
-from minigpt.training.datamodule import BlockLoader, DataConfig, TokenDataModule, _Batches
+from minigpt.training.datamodule import BlockBatches, BlockLoader, DataConfig, TokenDataModule
 
 
 def module(overrides, block_size=8, seed=1):
@@ -16,7 +16,7 @@ def module(overrides, block_size=8, seed=1):
 
 
 def loader(data, rank=0, world_size=1, position=(0, 0), workers=0, batch_size=16):
-    batches = _Batches(data.blocks["train"], batch_size, data.seed, rank, world_size)
+    batches = BlockBatches(data.blocks["train"], batch_size, data.seed, rank, world_size)
     return BlockLoader(batches, workers, lambda: position)
 
 
