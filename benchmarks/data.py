@@ -12,12 +12,14 @@ import gzip
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,7 @@ def sparse_store(folder: Path) -> None:
         largest_id=50256,
         held_out=[0, 0],
         tokenizer=load_tokenizer("gpt2").spec(),
+        text="",
         fingerprint="",
     )
     (folder / MANIFEST).write_text(manifest.to_json())
@@ -140,15 +143,26 @@ def start_seconds(overrides: list[str]) -> float:
 
 
 def command(arguments: list[str]) -> dict[str, float]:
-    """Wall time and peak memory, in MiB, of a `minigpt` command in a process of its own."""
+    """Seconds of a `minigpt` command, and of the preparation in it, and its peak memory in MiB.
+
+    It runs in a process of its own, started by this one while that is small: a new process counts
+    its parent's memory as its own peak.
+    """
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "minigpt.cli", *arguments], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "minigpt.cli", *arguments], stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
+    said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"minigpt {' '.join(arguments)} failed")
-    return {"seconds": time.perf_counter() - start, "peak": usage.ru_maxrss / 1024}
+    made = re.search(r"made in ([\d.]+) s", said)
+    return {
+        "seconds": time.perf_counter() - start,
+        "made": float(made[1]) if made else 0.0,
+        "peak": usage.ru_maxrss / 1024,
+    }
 
 
 def child(function: str, argument: Any) -> Any:
@@ -167,22 +181,24 @@ CHILDREN: dict[str, Callable[[Any], Any]] = {
     "loader": lambda a: loader_rates(*a),
     "open": open_seconds,
     "start": start_seconds,
+    "chars": lambda files: sum(map(len, texts_of(files))),
+    "times": lambda a: times_as_large(*a),
+    "long": lambda a: long_files(*a),
 }
 
 
-def times_as_large(files: list[str], times: int, path: Path) -> int:
-    """Writes the corpus over and over, no two documents the same; returns its characters."""
-    chars = 0
+def times_as_large(files: list[str], times: int, path: str) -> None:
+    """Writes the corpus over and over, no two documents the same."""
     with gzip.open(path, "wt", compresslevel=1, encoding="utf-8") as out:
         for i in range(times):
             for text in texts_of(files):
                 out.write(json.dumps({"text": f"copy {i} {text}"}) + "\n")
-                chars += len(text)
-    return chars
 
 
-def long_files(text: str, folder: Path, line: int, document: int) -> dict[str, list[str]]:
+def long_files(files: list[str], name: str, line: int, document: int) -> dict[str, list[str]]:
     """A single long line, one long JSON record and one long text among others, as overrides."""
+    folder = Path(name)
+    text = "\n\n".join(islice(texts_of(files), 500))
     flat = text.replace("\n", " ")
     (folder / "line.txt").write_text((flat * (line // len(flat) + 1))[:line], "utf-8")
     (folder / "short.txt").write_text("A short text beside it.", "utf-8")
@@ -209,19 +225,20 @@ def measure(files: list[str], rounds: int, quick: bool) -> tuple[list[tuple[str,
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus = ["data=files", f"data.files=[{','.join(files)}]"]
-        chars = sum(map(len, texts_of(files)))
+        chars = child("chars", files)
         bare, made = [], []
         for i in range(rounds):
             bare.append(child("bare", files))
             made.append(command(["prepare", *corpus, f"data.root={folder}/{i}"]))
         mb = chars / 1e6
-        ratios = [b / m["seconds"] for b, m in zip(bare, made, strict=True)]
+        ratios = [b / m["made"] for b, m in zip(bare, made, strict=True)]
         rows.append(
             ("bare `encode_ordinary_batch`, all cores, MB/s", spread([mb / b for b in bare], 1))
         )
-        rows.append(("`minigpt prepare`, the whole command, MB/s",
+        rows.append(("a preparation, MB/s", spread([mb / m["made"] for m in made], 1)))
+        rows.append(("... and the start of its command, MB/s",
                      spread([mb / m["seconds"] for m in made], 1)))  # fmt: skip
-        rows.append(("the second as a multiple of the first", spread(ratios)))
+        rows.append(("a preparation as a multiple of the bare call", spread(ratios)))
         again = [command(["prepare", *corpus, f"data.root={folder}/0"]) for _ in range(rounds)]
         rows.append(
             ("`minigpt prepare` again, up to date, s", spread([a["seconds"] for a in again]))
@@ -231,14 +248,14 @@ def measure(files: list[str], rounds: int, quick: bool) -> tuple[list[tuple[str,
 
         times = 2 if quick else 10
         large = folder / "large.jsonl.gz"
-        times_as_large(files, times, large)
+        child("times", [files, times, str(large)])
         large_corpus = ["data=files", f"data.files=[{large}]", f"data.root={folder}/large"]
         found = command(["prepare", *large_corpus])
         rows.append((f"... of a corpus {times} times as large, MiB",
                      f"{found['peak']:,.0f} ({found['peak'] / peak - 1:+.1%})"))  # fmt: skip
         line, document = (20 * 10**6, 50 * 10**6) if quick else (200 * 10**6, 500 * 10**6)
-        text = "\n\n".join(t for t, _ in zip(texts_of(files), range(500), strict=False))
-        for what, overrides in long_files(text, folder, line, document).items():
+        long = child("long", [files, str(folder), line, document])
+        for what, overrides in long.items():
             size = document if what == "a document" else line
             found = command(["prepare", "data=files", *overrides, f"data.root={folder}/long"])
             rows.append((f"... of {what} of {size / 1e6:,.0f} MB, MiB", f"{found['peak']:,.0f}"))
@@ -282,9 +299,9 @@ def main() -> None:
 
 `python benchmarks/data.py {names}`: {chars / 1e6:,.0f} million
 characters as JSON lines, on {os.cpu_count()} cores, Python {platform.python_version()},
-{args.rounds} rounds in turns; medians, with the least and the most. A preparation is timed as the
-whole command, from an empty folder to a finished store, start of Python included; the bare call has
-its texts in memory already and keeps nothing. Starting to train leaves out the import of torch and
+{args.rounds} rounds in turns; medians, with the least and the most. A preparation goes from files
+and an empty folder to a finished, synced store; the bare call has its texts in memory already and
+keeps nothing. Starting to train leaves out the import of torch and
 Lightning.
 
 | what | measured |

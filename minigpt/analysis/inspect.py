@@ -35,7 +35,7 @@ def print_prepared(prepared: Prepared) -> None:
     """One line that says what there is now, and one for each thing worth knowing."""
     manifest = prepared.store.manifest
     documents, tokens = sum(manifest.documents.values()), sum(manifest.tokens.values())
-    how = f"made in {prepared.seconds:.1f} s" if prepared.made else "up to date"
+    how = f"made in {prepared.seconds:.2f} s" if prepared.made else "up to date"
     print(f"{prepared.store.folder}: {documents:,} documents, {tokens:,} tokens, {how}")
     if manifest.duplicates or manifest.empty:
         print(f"left out: {manifest.duplicates:,} duplicates, {manifest.empty:,} empty documents")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -65,7 +66,7 @@ def prepare(config: CorpusConfig) -> Prepared:
         "test_fraction": config.test_fraction,
         "text": source.identity,
     }
-    fingerprint = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    fingerprint = _sha256(settings)
     folder = root / f"{config.source}-{config.tokenizer}-{fingerprint[:16]}"
     made = False
     if not (folder / MANIFEST).exists():
@@ -74,6 +75,10 @@ def prepare(config: CorpusConfig) -> Prepared:
                 _make(config, source, tokenizer, fingerprint, folder)
                 made = True
     return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 @contextmanager
@@ -112,7 +117,7 @@ def _make(
         if not any(sum(part.tokens.values()) for part in parts):
             shutil.rmtree(folder)
             raise UserError(f"data.source={config.source}: the corpus is empty; it has no text")
-        write_manifest(_manifest(parts, recipe, fingerprint), folder)
+        write_manifest(_manifest(parts, recipe, _sha256(source.identity), fingerprint), folder)
     finally:
         if folder.is_dir() and not any(folder.glob("*.json")):  # no part is worth keeping
             shutil.rmtree(folder)
@@ -146,7 +151,7 @@ def _survey(
     return tokenizer, held_out(places, config.val_fraction, config.test_fraction)
 
 
-def _manifest(parts: list[Part], recipe: Recipe, fingerprint: str) -> Manifest:
+def _manifest(parts: list[Part], recipe: Recipe, text: str, fingerprint: str) -> Manifest:
     """The records of all parts, as one."""
     dtype = id_dtype(recipe.tokenizer.n_vocab - 1)
     domains: dict[str, dict[str, int]] = {}
@@ -171,5 +176,6 @@ def _manifest(parts: list[Part], recipe: Recipe, fingerprint: str) -> Manifest:
         largest_id=max(part.largest_id for part in parts),
         held_out=[recipe.held_out.test, recipe.held_out.val],
         tokenizer=recipe.tokenizer.spec(),
+        text=text,
         fingerprint=fingerprint,
     )

@@ -44,6 +44,7 @@ class Manifest:
     largest_id: int
     held_out: list[float]  # texts whose hash lies below these are test, then validation
     tokenizer: dict[str, Any]  # what `tokenizer.from_spec` takes
+    text: str  # fingerprint of the sources: their files' sha256, their datasets' revisions
     fingerprint: str  # of the text, the tokenizer and the settings together
 
     def to_json(self) -> str:

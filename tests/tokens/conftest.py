@@ -32,6 +32,7 @@ def write_store(folder: Path, *shards: list[int]) -> TokenStore:
         "domains": {"numbers": {"documents": 1, "tokens": tokens}}, "duplicates": 0, "empty": 0,
         "longest": {"name": "all", "tokens": tokens}, "largest_id": max(max(s) for s in shards),
         "held_out": [0, 0], "tokenizer": CharTokenizer("".join(map(chr, range(32, 132)))).spec(),
+        "text": "",
         "fingerprint": "",
     }  # fmt: skip
     (folder / MANIFEST).write_text(json.dumps(manifest))
