@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from minigpt.analysis.sweep import run_job
 from minigpt.config import CONF, load_run, one_line_errors, plain, save_run, share_cores
 from minigpt.errors import UserError
 
@@ -27,6 +28,8 @@ def main(cfg: DictConfig) -> float | None:
             if resume:
                 cfg = load_run(cfg.resume, list(HydraConfig.get().overrides.task))
             cfg.run_dir = str(folder)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                return run_job(cfg, folder, train)
             return train(cfg, folder, resume)
         finally:
             # What stopped the run before it began leaves none of our folders behind.
@@ -43,7 +46,7 @@ def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
     from minigpt.training.build import build_run, keep_freed_memory
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.interruption import Interrupted
-    from minigpt.training.callbacks.summary import RunSummary
+    from minigpt.training.callbacks.summary import RunSummary, reset_peak_memory
     from minigpt.training.checkpoint import check_resumable, find_checkpoint, read_checkpoint
 
     first_process = "LOCAL_RANK" not in os.environ  # the others join a folder that it has made
@@ -56,7 +59,9 @@ def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
         check_resumable(resume_from, dict(run.lit.hparams), run.trainer.max_epochs)
     if first_process:
         save_run(cfg, folder)
-    summary = RunSummary(str(folder), shlex.join(["python", *sys.argv]))
+    reset_peak_memory()
+    overrides = list(HydraConfig.get().overrides.task)
+    summary = RunSummary(str(folder), shlex.join(["python", *sys.argv]), overrides)
     run.trainer.callbacks[:0] = [summary, TensorBoardHparams(plain(cfg))]
     try:
         run.trainer.fit(run.lit, run.data, ckpt_path=resume_from, weights_only=True)

@@ -41,6 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
     check.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
     check.add_argument("--json", action="store_true", help="print an object")
 
+    compare = commands.add_parser("compare", help="runs or sweeps -> which is better, and why")
+    compare.add_argument("folders", nargs="+", type=Path, metavar="RUN or SWEEP")
+    compare.add_argument(
+        "--out", type=Path, help="where the report goes; default: the first folder"
+    )
+
     generate = commands.add_parser("generate", help="a checkpoint and a prompt -> text")
     generate.add_argument("checkpoint", type=Path, help="a .ckpt file or a run folder")
     generate.add_argument("--prompt", required=True)
@@ -61,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
             "inspect": _inspect,
             "verify-resume": _verify_resume,
             "check": _check,
+            "compare": _compare,
             "generate": _generate,
         }[args.command]
         command(args)
@@ -99,6 +106,13 @@ def _check(args: argparse.Namespace) -> None:
     from minigpt.analysis.check import check, print_plan
 
     print_plan(check(compose_config(args.overrides)), args.json)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from minigpt.analysis.compare.page import compare, print_comparison
+
+    out = args.out or args.folders[0]
+    print_comparison(compare(args.folders, out), out)
 
 
 def _generate(args: argparse.Namespace) -> None:

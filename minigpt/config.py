@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that --help and a mistyped key answer at once
 
 import dataclasses
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     ConfigCompositionException,
@@ -32,6 +34,9 @@ CONF = Path(__file__).parent.parent / "conf"
 _SWITCHED = "MINIGPT_SET_HYDRA_FULL_ERROR"
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and _SWITCHED not in os.environ
 
+# An environment variable, so that the jobs of every launcher know it: the keys that are swept.
+SWEPT = "MINIGPT_SWEPT_KEYS"
+
 _NOT_AN_OPTION = "Config group override must be"  # a plain ValueError of Hydra's
 
 T = TypeVar("T")
@@ -47,7 +52,16 @@ def _run_folder(name: str, resume: str | None) -> str:
     return resume or f"outputs/{name}/{unique()}"
 
 
+def _job_name(number: int, overrides: list[str]) -> str:
+    """A sweep's job by its number and by what is swept: 3-lr=0.001,n_embd=128."""
+    swept = os.environ.get(SWEPT, "").split("|")
+    pairs = (override.lstrip("+").partition("=") for override in overrides)
+    words = [f"{key.rpartition('.')[2]}={value}" for key, _, value in pairs if key in swept]
+    return re.sub(r"[^\w.=,+-]", "_", f"{number}-{','.join(words)}" if words else f"{number}")
+
+
 OmegaConf.register_new_resolver("unique", unique, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
 OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
 
 
@@ -62,8 +76,13 @@ def share_cores() -> None:
 
 def compose_config(overrides: list[str]) -> DictConfig:
     """The configuration that `python train.py <overrides>` would run with."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", overrides)
+    running = GlobalHydra.instance().hydra  # there is one within a sweep
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", overrides)
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
@@ -114,13 +133,19 @@ def load_run(folder: str, overrides: list[str]) -> DictConfig:
     return config
 
 
-def save_run(config: DictConfig, folder: Path) -> None:
-    """Writes config.yaml, resolved but for the places that follow the run folder if it moves."""
+def run_config(config: DictConfig) -> dict[str, Any]:
+    """What config.yaml holds, resolved but for the places that move with the run folder."""
     resolved = plain(config)
     for key in ("callbacks", "logger"):
         resolved[key] = OmegaConf.to_container(config[key]) if config[key] else None
+    return resolved
+
+
+def save_run(config: DictConfig, folder: Path) -> None:
+    """Writes a run's config.yaml."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(resolved)), "utf-8")
+    content = OmegaConf.to_yaml(OmegaConf.create(run_config(config)))
+    (folder / "config.yaml").write_text(content, "utf-8")
 
 
 @contextmanager
@@ -161,6 +186,8 @@ def explain(error: BaseException) -> str:
         return f"{' '.join(given)}: a config group takes the name of an option, as in model=base"
     if isinstance(error, ConfigCompositionException) and "Could not override" in first:
         key = first.split("'")[1]
+        if key.startswith("data.sources."):
+            return f"{key} is not there yet; +{key}=... adds a source to the mixture"
         like = nearest(key, _keys(compose_config([])))
         return f"unknown key {key}{like or '; python train.py --help lists the keys'}"
     if isinstance(error, ConfigCompositionException) and "Could not append" in first:

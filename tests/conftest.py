@@ -40,12 +40,13 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tiny(corpus: Path) -> list[str]:
+def tiny(corpus: Path, tmp_path: Path) -> list[str]:
     """Overrides for a run of the corpus on a tiny network: 96 or so training blocks a few steps."""
     return [
         "data=files",
         f"data.files=[{corpus}/*.txt]",
         "data.tokenizer=char",
+        f"data.root={tmp_path}/tokens",
         "data.val_fraction=0.2",
         "data.test_fraction=0.2",
         "data.batch_size=16",

@@ -8,20 +8,30 @@ from hydra.utils import instantiate
 from minigpt.config import CONF, build, compose_config, load_run, plain, save_run
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig
-from minigpt.training.datamodule import DataConfig
+from minigpt.tokens.config import DataConfig
+from minigpt.training.budget import BudgetConfig
 from minigpt.training.optim import OptimizerConfig, SchedulerConfig
 
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_of_every_group_composes_and_builds(group, option, tmp_path):
-    needed = {"files": ["data.files=[a.txt]"], "hub": ["data.hub_name=a/b"]}.get(option, [])
-    cfg = compose_config([f"{group}={option}", f"run_dir={tmp_path}", "name=test", *needed])
+def test_every_option_of_every_group_composes_and_builds(group, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    needed = {
+        "files": ["data.files=[a.txt]"],
+        "hub": ["data.hub_name=a/b"],
+        "mix": ["+data.sources.a={source: stdlib, weight: 2}"],
+    }.get(option, [])
+    added = "+" if group in ("sweep", "ablation") else ""  # which are no part of a plain run
+    cfg = compose_config([f"{added}{group}={option}", f"run_dir={tmp_path}", "name=test", *needed])
     build(GPTConfig, "model", plain(cfg.model), vocab_size=cfg.model.vocab_size or 300)
     build(DataConfig, "data", cfg.data)
     build(OptimizerConfig, "optimizer", cfg.optimizer)
     build(SchedulerConfig, "scheduler", cfg.scheduler)
+    build(BudgetConfig, "budget", cfg.budget)
+    if option == "wandb":
+        pytest.importorskip("wandb")
     for node in [*cfg.callbacks.values(), *cfg.logger.values()]:
         made = instantiate(plain(node))
         assert f"{type(made).__module__}.{type(made).__name__}".endswith(

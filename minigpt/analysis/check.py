@@ -14,6 +14,7 @@ from minigpt.errors import UserError, check_choice
 from minigpt.model.gpt import GPTConfig, count_parameters
 from minigpt.model.loss import CHUNK_ROWS, METHODS
 from minigpt.tokens.store import count_blocks
+from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.optim import OptimizerConfig, SchedulerConfig
 
 
@@ -63,6 +64,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     check_choice("loss", cfg.loss, METHODS)
     data, model = build_data(cfg)
     trainer, _ = build_trainer(cfg)
+    apply_budget(trainer, build(BudgetConfig, "budget", cfg.budget), model, data.config.batch_size)
     tokens = data.store.manifest.tokens
     found = plan(
         model,
@@ -81,7 +83,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     batches = found["batches_per_epoch"]
     batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
     per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
-    limits = [per_epoch * (trainer.max_epochs or 0), trainer.max_steps]
+    limits = [per_epoch * max(0, trainer.max_epochs or 0), trainer.max_steps]
     steps = min(limit for limit in limits if limit > 0)
     found["batches_per_epoch"], found["total_steps"] = batches, steps
     found["splits"] = tokens

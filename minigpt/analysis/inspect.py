@@ -101,11 +101,10 @@ def print_inspection(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     verified = ", every shard's sha256 is right" if found["verified"] else ""
-    console.print(
-        f"[bold]{found['folder']}[/bold]\n{found['tokenizer']} as {found['dtype']}{verified}\n"
-    )
+    console.print(Text(found["folder"], "bold"), soft_wrap=True)
+    console.print(f"{found['tokenizer']} as {found['dtype']}{verified}\n")
     splits = _table("split", "documents", "tokens", "shards")
     for split in SPLITS:
         row = (found["documents"][split], found["tokens"][split], found["shards"][split])
@@ -128,7 +127,7 @@ def print_inspection(found: dict[str, Any], as_json: bool) -> None:
         markup=False,
     )
     console.print(f"The first {SHOWN} tokens to train on:\n")
-    console.print(found["block"], markup=False)
+    print(found["block"])
 
 
 def _table(first: str, *others: str) -> Table:

@@ -90,6 +90,11 @@ def _train(arguments: list[str], expected: int) -> None:
         text=True,
         check=False,
     )
+    if (done.returncode, expected) == (0, STOPPED):
+        raise UserError(
+            "the run ended before its stop: an epoch of this text has too few batches; lower "
+            "--steps or data.batch_size, or give more text"
+        )
     if done.returncode != expected:
         lines = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
         raise UserError(lines[-1].removeprefix("error: "))

@@ -13,6 +13,7 @@ from minigpt.errors import UserError, check_choice, check_positive, check_types
 from minigpt.model.block import Block
 
 INITS = ("gpt2", "torch")
+POSITIONS = ("learned", "sinusoidal", "none")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class GPTConfig:
     bias: bool  # in the linear layers and norms of the blocks
     head_bias: bool
     tie_weights: bool  # the head reads with the token embedding's own weights
+    positions: str  # learned; sinusoidal (Vaswani et al., 2017); none: told by the causal mask
     init: str  # gpt2: N(0, 0.02), residual projections scaled down; torch: each layer's default
 
     def __post_init__(self) -> None:
@@ -48,6 +50,7 @@ class GPTConfig:
                 f"model.n_embd={self.n_embd} is not a multiple of model.n_head={self.n_head}; "
                 f"{self.n_head * math.ceil(self.n_embd / self.n_head)} would be"
             )
+        check_choice("model.positions", self.positions, POSITIONS)
         check_choice("model.init", self.init, INITS)
         if self.tie_weights and self.init == "torch":
             raise UserError(
@@ -68,7 +71,7 @@ class GPT(nn.Module):
         self.config = config
         c = config
         self.wte = nn.Embedding(c.vocab_size, c.n_embd)
-        self.wpe = nn.Embedding(c.block_size, c.n_embd)
+        self.wpe = _position_embedding(c)
         self.dropout = nn.Dropout(c.embd_dropout)
         self.blocks = nn.ModuleList(
             Block(c.n_embd, c.n_head, c.mlp_ratio, c.dropout, c.bias) for _ in range(c.n_layer)
@@ -92,8 +95,10 @@ class GPT(nn.Module):
 
     def hidden(self, tokens: Tensor) -> Tensor:
         """(B, T) token ids -> (B, T, C) final, normalised hidden states; T at most block_size."""
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.dropout(self.wte(tokens) + self.wpe(positions))
+        x = self.wte(tokens)
+        if self.wpe is not None:
+            x = x + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
+        x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
         return self.ln_f(x)
@@ -101,6 +106,40 @@ class GPT(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) token ids -> (B, T, V) logits of the token that follows each position."""
         return self.head(self.hidden(tokens))
+
+
+class SinusoidalEmbedding(nn.Module):
+    """Position -> sines and cosines of falling frequencies (Vaswani et al., 2017); nothing learned.
+
+    (T) positions -> (T, C), scaled to the deviation of a learned embedding at its start.
+    """
+
+    def __init__(self, n_embd: int) -> None:
+        super().__init__()
+        self.n_embd = n_embd
+
+    def forward(self, positions: Tensor) -> Tensor:
+        pairs = torch.arange(0, self.n_embd, 2, device=positions.device)
+        angles = positions[:, None] * 10_000.0 ** (-pairs / self.n_embd)
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        return waves[:, : self.n_embd] * (0.02 * math.sqrt(2))
+
+
+def _position_embedding(config: GPTConfig) -> nn.Module | None:
+    if config.positions == "learned":
+        return nn.Embedding(config.block_size, config.n_embd)
+    return SinusoidalEmbedding(config.n_embd) if config.positions == "sinusoidal" else None
+
+
+def training_flops_per_token(config: GPTConfig) -> int:
+    """Floating-point operations of one token's forward and backward pass.
+
+    Six for each parameter that multiplies (the embeddings only look up), and attention's own
+    products of queries, keys and values (Kaplan et al., 2020; PaLM's appendix B).
+    """
+    parts = count_parameters(config)
+    multiplying = parts["blocks"] + config.n_embd * config.vocab_size
+    return 6 * multiplying + 12 * config.n_layer * config.n_embd * config.block_size
 
 
 def count_parameters(config: GPTConfig) -> dict[str, int]:
@@ -120,7 +159,7 @@ def count_parameters(config: GPTConfig) -> dict[str, int]:
     seen: set[int] = set()
     counts = {}
     for name, part in parts.items():
-        new = [p for p in part.parameters() if id(p) not in seen]
+        new = [p for p in part.parameters() if id(p) not in seen] if part is not None else []
         seen.update(id(p) for p in new)
         counts[name] = sum(p.numel() for p in new)
     return counts

@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that `minigpt prepare` is quick.
 """
 
 import dataclasses
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,8 @@ class PartConfig(SourceConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self.section, self, "weight")
+        if not math.isfinite(self.weight):
+            raise UserError(f"{self.section}.weight must be a finite number, got {self.weight}")
         if self.source == "mix":
             raise UserError(f"{self.section}.source=mix: a mixture cannot hold another")
 
@@ -103,7 +106,7 @@ class CorpusConfig(SourceConfig):
         if self.source == "mix" and not self.sources:
             raise UserError(
                 "data.sources is empty; name the sources of the mixture: "
-                "+data.sources.NAME={weight:1,source:files,files:[...]}"
+                "'+data.sources.NAME={weight: 1, source: files, files: [...]}'"
             )
         self.parts()
 

@@ -23,9 +23,10 @@ class FileDigests:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._known: dict[str, list[int | str]] = json.loads(path.read_text("utf-8"))
+            known = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError):
-            self._known = {}
+            known = {}
+        self._known: dict[str, list[int | str]] = known if isinstance(known, dict) else {}
         self._changed = False
 
     def __enter__(self) -> "FileDigests":
@@ -38,7 +39,7 @@ class FileDigests:
             stat = path.stat()
             stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
             known = self._known.get(key)
-            if known and known[:3] == stamp:
+            if isinstance(known, list) and len(known) == 4 and known[:3] == stamp:
                 return str(known[3])
             now = time.time_ns()
             with path.open("rb") as file:

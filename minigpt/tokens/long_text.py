@@ -43,7 +43,7 @@ def _last_boundary(text: str) -> int:
 _DECODABLE = re.compile(
     rb"(?:[^\"\\\x80-\xff]++|[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}"
     rb"|[\xf0-\xf7][\x80-\xbf]{3}|\\[^u]|\\u(?![dD][89abAB])[0-9a-fA-F]{4}"
-    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}(?=.{6}))*+",
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}(?=[^\\]|\\[^u]|.{6}))*+",
     re.DOTALL,
 )
 LONGEST_UNIT = 12  # bytes: two escapes that make a surrogate pair
@@ -68,31 +68,37 @@ class LongRecord:
         """
         if self._token() != b"{":
             raise ValueError("no object")
-        depth, key, is_key, found = 1, "", True, False
-        while depth:
+        open_signs, key, is_key, found = [b"{"], "", True, False
+        while open_signs:
             token = self._token()
             if token == b'"':
                 string = self._string()
-                if depth == 1 and is_key:
+                if len(open_signs) == 1 and is_key:
                     key = "".join(string)
-                elif depth == 1 and key == field:
+                    if found and key == field:
+                        raise ValueError(f"its field {field!r} is there twice")
+                elif len(open_signs) == 1 and key == field:
                     found = True
                     yield from string
                 else:
                     for _ in string:
                         pass
             elif token in (b"{", b"["):
-                depth += 1
+                open_signs.append(token)
             elif token in (b"}", b"]"):
-                depth -= 1
+                if open_signs.pop() + token not in (b"{}", b"[]"):
+                    raise ValueError(f"a {token.decode()} that closes nothing")
             elif token == b",":
                 is_key = True
             elif token == b":":
                 is_key = False
         if not found:
             raise KeyError(field)
-        while self._read():
-            pass
+        rest = self._buffer[self._at :] or self._read()
+        while rest:
+            if rest.strip():
+                raise ValueError("there is more after the object")
+            rest = self._read()
 
     def _more(self) -> None:
         found = self._read()

@@ -133,7 +133,7 @@ def _survey(
     alphabet: set[str] = set()
     places: list[float] = []
     documents = source.documents(BytesRead())
-    count = 0
+    count = chars = 0
     for document in documents if tokenizer is None else islice(documents, FEW_DOCUMENTS):
         count += 1
         whole = Digest()
@@ -142,8 +142,11 @@ def _survey(
                 alphabet.update(piece)
             if count <= FEW_DOCUMENTS:
                 whole.update(piece)
-        if document.split is None and whole.chars:
+        # What lies behind max_tokens, at some four characters each, will not be there to hold out.
+        inside = config.max_tokens is None or chars < 4 * config.max_tokens
+        if document.split is None and whole.chars and inside:
             places.append(whole.place)
+            chars += whole.chars
     if tokenizer is None:
         tokenizer = CharTokenizer("".join(sorted(alphabet)))
     if count >= FEW_DOCUMENTS:

@@ -20,6 +20,7 @@ from minigpt.tokens.long_text import PIECE_CHARS, LongRecord, recut
 # A corpus that is one long text is cut into sections of about this many characters.
 SECTION_CHARS = 8_000
 
+NO_OBJECT = "no JSON object on this line; mend or remove it, one object a line"
 BUFFER = 1 << 18
 LONG_LINE = 4 << 20  # bytes; a longer line is never held
 
@@ -64,10 +65,11 @@ class _CountedFile(io.FileIO):
 
 def kind(path: Path) -> str:
     """`text`, `json` or `parquet`, by the ending that is left without a compression's."""
-    name = path.with_suffix("") if path.suffix in COMPRESSED else path
-    if name.suffix == ".parquet":
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    ending = name.suffix.lower()
+    if ending == ".parquet":
         return "parquet"
-    return "json" if name.suffix in JSON_LINES else "text"
+    return "json" if ending in JSON_LINES else "text"
 
 
 def read_texts(
@@ -125,14 +127,29 @@ def joined(
 
 
 def text_of(record: dict[str, Any], field: str, place: str) -> str:
-    """A record's text; UserError, saying at which place, where it has none."""
+    """A record's text, empty where it is null; UserError, saying at which place, without one."""
     text = record.get(field)
     if isinstance(text, str):
-        return text
-    if text is None and field not in record:
+        return without_halves(text)
+    if text is None and field in record:
+        return ""
+    if field not in record:
         there = ", ".join(map(str, record)) or "nothing"
         raise UserError(f"{place}: no field {field!r}, it has {there}; set data.text_field")
-    raise UserError(f"{place}: its field {field!r} is {type(text).__name__}, not text")
+    raise UserError(
+        f"{place}: its field {field!r} is {type(text).__name__}, not text; name another with "
+        "data.text_field"
+    )
+
+
+def without_halves(text: str) -> str:
+    """Half a surrogate pair, which JSON can hold and text cannot, as a replacement character."""
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _section_end(text: str, start: int) -> int:
@@ -158,7 +175,7 @@ class _Stream(io.RawIOBase):
         try:
             return self._stream.readinto(buffer)
         except self._errors as error:
-            raise UserError(f"{self._path}: damaged or cut short ({error})") from None
+            raise UserError(f"{self._path}: damaged or cut short ({error}); get it again") from None
         except OSError as error:
             raise UserError(f"{self._path}: cannot be read ({error.strerror})") from None
 
@@ -172,16 +189,16 @@ def _open(path: Path, read: BytesRead) -> Iterator[BinaryIO]:
     with raw:
         stream: Any = raw
         errors: tuple[type[Exception], ...] = ()
-        if path.suffix in COMPRESSED:
+        if path.suffix.lower() in COMPRESSED:
             stream, errors = _unpacked(path, io.BufferedReader(raw, BUFFER))
         yield cast(BinaryIO, io.BufferedReader(_Stream(path, stream, errors), BUFFER))
 
 
 def _unpacked(path: Path, packed: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
     """A stream of what a compressed file holds, and what reading a damaged one raises."""
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.GzipFile(fileobj=packed), (EOFError, gzip.BadGzipFile, zlib.error)
-    if path.suffix == ".xz":
+    if path.suffix.lower() == ".xz":
         return lzma.LZMAFile(packed), (EOFError, lzma.LZMAError)
     pyarrow = optional("pyarrow", path)
     return pyarrow.CompressedInputStream(pyarrow.PythonFile(packed, mode="r"), "zstd"), (OSError,)
@@ -227,7 +244,9 @@ def _json_lines(
     while line := file.readline(LONG_LINE):
         number += 1
         name = f"{path}:{number}"
-        if len(line) == LONG_LINE and not line.endswith(b"\n"):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if len(line) >= LONG_LINE - len(codecs.BOM_UTF8) and not line.endswith(b"\n"):
             yield name, _long_text(line, file, field, name)
             continue
         if not line.strip():
@@ -235,9 +254,9 @@ def _json_lines(
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise UserError(f"{name}: no JSON object on this line ({_reason(error)})") from None
+            raise UserError(f"{name}: {NO_OBJECT} ({_reason(error)})") from None
         if not isinstance(record, dict):
-            raise UserError(f"{name}: no JSON object on this line ({type(record).__name__})")
+            raise UserError(f"{name}: {NO_OBJECT} ({type(record).__name__})")
         yield name, text_of(record, field, name)
 
 
@@ -259,13 +278,13 @@ def _long_text(head: bytes, file: BinaryIO, field: str, name: str) -> Iterator[s
         return found
 
     try:
-        yield from recut(LongRecord(head, rest_of_line).text(field))
+        yield from recut(map(without_halves, LongRecord(head, rest_of_line).text(field)))
     except KeyError:
         raise UserError(f"{name}: no text in a field {field!r}; set data.text_field") from None
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{name}: no JSON object on this line ({_reason(error)})") from None
+        raise UserError(f"{name}: {NO_OBJECT} ({_reason(error)})") from None
 
 
 def _parquet(path: Path, field: str, read: BytesRead) -> Iterator[tuple[str, str]]:
@@ -285,5 +304,7 @@ def _parquet(path: Path, field: str, read: BytesRead) -> Iterator[tuple[str, str
                 name = f"{path} row {number}"
                 yield name, text_of({field: text}, field, name)
     except pa.ArrowException as error:
-        raise UserError(f"{path}: damaged or no Parquet ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"{path}: damaged or no Parquet ({str(error).splitlines()[0]}); get it again"
+        ) from None
     read.count += path.stat().st_size

@@ -27,7 +27,8 @@ from minigpt.tokens.readers import (
     sections,
     text_of,
 )
-from minigpt.tokens.split import SPLITS
+
+HELD_OUT_FIRST = ("val", "test", "train")
 
 Sha256 = Callable[[Path], str]
 
@@ -63,7 +64,7 @@ def _open(config: SourceConfig, seed: int, sha256: Sha256) -> Source:
 def sample(config: SourceConfig, sha256: Sha256) -> Source:
     """The prose shipped with the project: ten subjects to learn, four others held out."""
     root = Path(str(importlib.resources.files("minigpt.tokens") / "sample"))
-    paths = [(path, split) for split in SPLITS for path in sorted((root / split).iterdir())]
+    paths = [(p, split) for split in HELD_OUT_FIRST for p in sorted((root / split).iterdir())]
 
     def documents(read: BytesRead) -> Iterator[Document]:
         for path, split in paths:
@@ -111,8 +112,9 @@ def files(config: SourceConfig, sha256: Sha256) -> Source:
         "val": _expand(f"{section}.val_files", config.val_files),
         "test": _expand(f"{section}.test_files", config.test_files),
     }
-    held = {path for paths in held_out.values() for path in paths}
-    own = [path for path in _expand(f"{section}.files", config.files) if path not in held]
+    held = {path.resolve() for paths in held_out.values() for path in paths}
+    named = _expand(f"{section}.files", config.files)
+    own = [path for path in named if path.resolve() not in held]
     alone = len(own) == 1 and kind(own[0]) == "text"
     not_in = tuple(split for split, held_paths in held_out.items() if held_paths)
     # What is held out comes first, so that a duplicate of it is dropped from training.
@@ -153,11 +155,13 @@ def hub(config: SourceConfig, seed: int, sha256: Sha256) -> Source:
     identity = ["hub", name, str(config.hub_config), str(config.hub_revision), str(splits)]
     identity += [config.text_field, str(config.document_start), str(seed)]
     if Path(name).is_dir():
-        identity += [sha256(path) for path in sorted(Path(name).rglob("*")) if path.is_file()]
+        # With their names, which say what split a file belongs to.
+        paths = [path for path in sorted(Path(name).rglob("*")) if path.is_file()]
+        identity += [f"{path.relative_to(name)} {sha256(path)}" for path in paths]
 
     def documents(read: BytesRead) -> Iterator[Document]:
         # What is held out comes first, so that a duplicate of it is dropped from training.
-        for split in ("val", "test", "train"):
+        for split in HELD_OUT_FIRST:
             if splits[split] is not None:
                 rows = _hub_rows(config, str(splits[split]), seed)
                 texts: Iterator[tuple[str, Any]] = (
@@ -207,9 +211,10 @@ def _hub_rows(config: SourceConfig, split: str, seed: int) -> Iterator[tuple[str
 def mixture(parts: Sequence[tuple[PartConfig, Source]], seed: int) -> Source:
     """Documents of several sources, each with its weight's share of the text.
 
-    The next document is always of the source that is furthest behind its share, so the shares
-    hold at every point to within a document; the seed decides who starts. The mixture ends with
-    the first source that ends, since its share could not be held any longer.
+    What sources name as held out comes first, whole. The next document is then always of the
+    source that is furthest behind its share, so the shares hold at every point to within a
+    document; the seed decides who starts. The mixture ends with the first source that ends, since
+    its share could not be held any longer.
     """
     identity = [f"mix {seed}"]
     for part, source in parts:
@@ -218,22 +223,26 @@ def mixture(parts: Sequence[tuple[PartConfig, Source]], seed: int) -> Source:
 
     def documents(read: BytesRead) -> Iterator[Document]:
         streams = [source.documents(read) for _, source in parts]
+        first: list[Document | None] = []  # of each to be mixed
+        for (part, _), stream in zip(parts, streams, strict=True):
+            document = next(stream, None)
+            while document is not None and document.split in ("val", "test"):
+                yield replace(document, domain=part.name)
+                document = next(stream, None)
+            first.append(document)
         start = random.Random(seed)
         done = [start.random() / part.weight for part, _ in parts]  # characters over weight
         while True:
             i = done.index(min(done))
-            document = next(streams[i], None)
+            part, stream = parts[i][0], streams[i]
+            document, first[i] = first[i] or next(stream, None), None
             if document is None:
                 return
-            part = parts[i][0]
-            document = replace(document, domain=part.name)
-            if isinstance(document.text, str):
-                done[i] += max(1, len(document.text)) / part.weight
-                yield document
-                continue
-            counted = _Counted(document.text)
-            yield replace(document, text=iter(counted))
-            done[i] += counted.chars / part.weight
+            counted = _Counted(document.pieces())
+            text = document.text if isinstance(document.text, str) else iter(counted)
+            yield replace(document, domain=part.name, text=text)
+            chars = len(text) if isinstance(text, str) else counted.chars
+            done[i] += max(1, chars) / part.weight
 
     known = [size for size in sizes if size is not None]
     return Source(identity, sum(known) if len(known) == len(sizes) else None, documents)
@@ -273,8 +282,8 @@ def _domain(path: Path) -> str:
 def _expand(key: str, patterns: Sequence[str]) -> list[Path]:
     paths: dict[Path, None] = {}  # in order, each once
     for pattern in patterns:
-        found = sorted(glob.glob(pattern, recursive=True))
-        if not found and glob.has_magic(pattern):
+        found = [] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))
+        if not found and glob.has_magic(pattern) and not Path(pattern).exists():
             raise UserError(f"{key}: no file matches {pattern!r} (relative to {Path.cwd()})")
         for path in map(Path, found or [pattern]):
             if path.is_dir():

@@ -18,7 +18,7 @@ class Digest:
             self.update(piece)
 
     def update(self, piece: str) -> None:
-        self._hash.update(piece.encode("utf-8", "surrogatepass"))
+        self._hash.update(piece.encode())
         self.chars += len(piece)
 
     @property

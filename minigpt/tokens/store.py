@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, check_types
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.tokenizer import id_dtype
 
@@ -48,7 +48,7 @@ class Manifest:
     fingerprint: str  # of the text, the tokenizer and the settings together
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(asdict(self), indent=2) + "\n"
 
 
 def shard_path(folder: Path, split: str, number: int) -> Path:
@@ -68,13 +68,13 @@ class TokenStore:
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text("utf-8"))
-            version = content["version"]
+            version = int(content["version"])
         except (OSError, TypeError, ValueError, KeyError) as error:
             raise UserError(
                 f"{path} is missing or broken ({type(error).__name__}); {REMAKE}"
             ) from None
         if version != VERSION:
-            age = "newer" if isinstance(version, int) and version > VERSION else "older"
+            age = "newer" if version > VERSION else "older"
             way_out = f"use a newer minigpt, or {REMAKE}" if age == "newer" else REMAKE
             raise UserError(
                 f"{folder}: token store version {version}, {age} than the {VERSION} that this "
@@ -110,19 +110,34 @@ def _checked(content: dict[str, Any]) -> Manifest:
     if missing := {field.name for field in fields(Manifest)} ^ content.keys():
         raise ValueError(f"it lacks or adds {', '.join(sorted(missing))}")
     manifest = Manifest(**content)
+    check_types("manifest", manifest)
     for split in SPLITS:
         counts = [shard["tokens"] for shard in manifest.shards[split]]
         if any(not isinstance(count, int) or count < 0 for count in counts):
             raise ValueError(f"{split} has a shard of no size")
+        for shard in manifest.shards[split]:
+            _need(shard, "sha256")
         if sum(counts) != manifest.tokens[split]:
             raise ValueError(f"the shards of {split} do not add up to its tokens")
     if manifest.shards.keys() != set(SPLITS):
         raise ValueError("it has other splits than train, val and test")
+    for counts_of in (manifest.tokens, manifest.documents):
+        _need(counts_of, *SPLITS)
+    for domain in manifest.domains.values():
+        _need(domain, "documents", "tokens")
+    _need(manifest.longest, "name", "tokens")
+    alphabet = ["alphabet"] if manifest.tokenizer.get("name") == "char" else []
+    _need(manifest.tokenizer, "name", "n_vocab", "fingerprint", *alphabet)
     if not 0 <= manifest.largest_id < manifest.tokenizer["n_vocab"]:
         raise ValueError("its largest id is outside its tokenizer's vocabulary")
     if np.dtype(manifest.dtype) != id_dtype(manifest.tokenizer["n_vocab"] - 1):
         raise ValueError(f"its ids are no {manifest.dtype}")
     return manifest
+
+
+def _need(record: dict[str, Any], *keys: str) -> None:
+    if missing := [key for key in keys if key not in record]:
+        raise ValueError(f"it lacks {missing[0]} where {', '.join(keys)} belong")
 
 
 def _check_size(path: Path, expected: int) -> None:
@@ -166,12 +181,12 @@ class Tokens:
         start, stop, step = part.indices(len(self))
         assert step == 1
         parts = []
-        number = bisect_right(self._ends, start)
         while start < stop:
+            number = bisect_right(self._ends, start)  # not the next: shards can be empty
             end = min(stop, self._ends[number])
             first = self._ends[number - 1] if number else 0
             parts.append(self._shard(number)[start - first : end - first])
-            start, number = end, number + 1
+            start = end
         found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self._dtype), *parts])
         self._check(found)
         return found

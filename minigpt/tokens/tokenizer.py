@@ -53,12 +53,7 @@ class BytePairTokenizer:
         return self._encoding.encode_ordinary(text)
 
     def encode_to_numpy(self, text: str) -> NDArray[np.uint32]:
-        try:
-            return self._encoding.encode_to_numpy(text, disallowed_special=())
-        except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold and text cannot
-            return self.encode_to_numpy(
-                text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            )
+        return self._encoding.encode_to_numpy(text, disallowed_special=())
 
     def decode(self, ids: Iterable[int]) -> str:
         # A model's head may be wider than its encoding; such an id has no text.

@@ -5,6 +5,7 @@ however often a preparation is stopped, so a continued one writes the same bytes
 """
 
 import hashlib
+import io
 import json
 import os
 from collections import deque
@@ -140,7 +141,7 @@ def _batches(documents: Iterable[Document], skip: int) -> Iterator[tuple[list[_P
             batch, size = [], 0
         for piece in _pieces(document):
             batch.append(piece)
-            size += len(piece.text)
+            size += len(piece.text) + 1  # empty ones too are not gathered for ever
             if size >= BATCH_CHARS:
                 yield batch, number >= skip
                 batch, size = [], 0
@@ -173,7 +174,7 @@ class _Writer:
         self.train_tokens = sum(part.tokens["train"] for part in parts)
         self.chars = 0
         self.read = 0
-        self.seen: set[int] = set()  # of every document so far, 64 bits of its hash
+        self.seen = _SeenTexts()
         self.long: _Long | None = None
         self.part = Part()
         self.shards: dict[str, _Shard] = {}
@@ -208,10 +209,9 @@ class _Writer:
         if not whole.chars:
             part.empty += 1
             return
-        if whole.key in self.seen:
+        if not self.seen.add(whole.key):
             part.duplicates += 1
             return
-        self.seen.add(whole.key)
         split = document.split or self.recipe.held_out.split(whole.place)
         if document.split is None and split in document.not_in:
             split = "train"
@@ -223,11 +223,11 @@ class _Writer:
         part.documents[split] += 1
         if split == "train":
             self.train_tokens += count
-        domain = part.domains.setdefault(document.domain, {"documents": 0, "tokens": 0})
+        domain = part.domains.setdefault(_printable(document.domain), {"documents": 0, "tokens": 0})
         domain["documents"] += 1
         domain["tokens"] += count
         if count > part.longest["tokens"]:
-            part.longest = {"name": document.name, "tokens": count}
+            part.longest = {"name": _printable(document.name), "tokens": count}
 
     def _as_kept(self, pieces: Iterable[Ids], split: str) -> Iterator[Ids]:
         """A document's ids, cut and closed as the recipe says."""
@@ -273,6 +273,31 @@ class _Writer:
             shard.discard()
 
 
+def _printable(name: str) -> str:
+    """A file's name can hold bytes that are no text."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+class _SeenTexts:
+    """The texts so far, by 64 bits of their hashes, in eight bytes each."""
+
+    def __init__(self) -> None:
+        self._sorted = np.empty(0, np.uint64)
+        self._new: set[int] = set()
+
+    def add(self, key: int) -> bool:
+        """Whether it was not there yet."""
+        at = int(np.searchsorted(self._sorted, np.uint64(key)))
+        if key in self._new or (at < len(self._sorted) and int(self._sorted[at]) == key):
+            return False
+        self._new.add(key)
+        if len(self._new) > 4096 + len(self._sorted) // 8:
+            new = np.fromiter(self._new, np.uint64, len(self._new))
+            self._sorted = np.union1d(self._sorted, new)
+            self._new = set()
+        return True
+
+
 class _Shard:
     """A file under a temporary name until it is whole and on disk."""
 
@@ -296,9 +321,7 @@ class _Shard:
             self.largest_id = max(
                 self.largest_id, int(np.frombuffer(self.buffer, self.dtype).max())
             )
-            view = memoryview(self.buffer)
-            while view:
-                view = view[self.file.write(view) :]
+            _write(self.file, self.buffer)
             self.buffer = bytearray()
 
     def finish(self) -> str:
@@ -319,11 +342,11 @@ class _Long:
 
     def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
         self.path = folder / "long-document.partial"
-        self.file = self.path.open("w+b")
+        self.file = self.path.open("w+b", buffering=0)
         self.dtype = dtype
 
     def add(self, ids: Ids) -> None:
-        self.file.write(ids.tobytes())
+        _write(self.file, ids.tobytes())
 
     def ids(self) -> Iterator[Ids]:
         self.file.seek(0)
@@ -344,9 +367,12 @@ def _finished(folder: Path, itemsize: int) -> list[Part]:
     parts: list[Part] = []
     keep = set()
     while (path := _record_path(folder, len(parts))).exists():
-        part = Part(**json.loads(path.read_text()))
+        try:
+            part = Part(**json.loads(path.read_text()))
+            sizes = [part.tokens[split] * itemsize for split in SPLITS]
+        except (KeyError, TypeError, ValueError):
+            break  # not ours any more; it and what follows are made again
         shards = [shard_path(folder, split, len(parts)) for split in SPLITS]
-        sizes = [part.tokens[split] * itemsize for split in SPLITS]
         if [shard.stat().st_size if shard.exists() else None for shard in shards] != sizes:
             break
         keep |= {path, *shards}
@@ -372,6 +398,13 @@ def _durable(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _write(file: io.FileIO, content: bytes | bytearray) -> None:
+    """All of it: a raw file may take less at a time. None is buffered, to fail again at closing."""
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
 
 
 def _sync(file: BinaryIO) -> None:

@@ -20,6 +20,7 @@ from minigpt.config import build, plain
 from minigpt.errors import UserError, nearest
 from minigpt.model.gpt import GPTConfig
 from minigpt.tokens.config import DataConfig
+from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.checkpoint import DurableCheckpointIO
 from minigpt.training.datamodule import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
@@ -44,6 +45,8 @@ def build_run(cfg: DictConfig) -> Run:
     optimizer = build(OptimizerConfig, "optimizer", cfg.optimizer)
     scheduler = build(SchedulerConfig, "scheduler", cfg.scheduler)
     trainer, compile_blocks = build_trainer(cfg)
+    budget = build(BudgetConfig, "budget", cfg.budget)
+    apply_budget(trainer, budget, model, data.config.batch_size)
     tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "processes": trainer.world_size}
     torch.manual_seed(cfg.seed)

@@ -42,3 +42,9 @@ def test_too_few_steps_are_refused(tiny, type_minigpt, steps):
     assert (typed.code, typed.err) == (
         2, f"error: --steps must be at least 6, two for each of 3 epochs, got {steps}\n"
     )  # fmt: skip
+
+
+def test_a_text_too_short_for_the_stops_says_so(tiny, type_minigpt):
+    typed = type_minigpt("verify-resume", *tiny, "data.batch_size=512", "--steps", "6")
+    assert typed.code == 2
+    assert typed.err.startswith("error: the run ended before its stop: an epoch of this text has ")

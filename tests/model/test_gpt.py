@@ -1,6 +1,7 @@
 """The network: its counts, its likeness to GPT-2, and that it cannot see ahead."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -8,7 +9,13 @@ import transformers
 
 from minigpt.config import build, compose_config
 from minigpt.errors import UserError
-from minigpt.model.gpt import GPT, GPTConfig, count_parameters
+from minigpt.model.gpt import (
+    GPT,
+    GPTConfig,
+    SinusoidalEmbedding,
+    count_parameters,
+    training_flops_per_token,
+)
 
 SMALL = GPTConfig(
     n_layer=2,
@@ -22,6 +29,7 @@ SMALL = GPTConfig(
     bias=True,
     head_bias=False,
     tie_weights=True,
+    positions="learned",
     init="gpt2",
 )
 
@@ -119,3 +127,29 @@ def test_dropout_takes_part_in_training_only():
 def test_a_wrong_shape_is_refused_by_key(change, message):
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         dataclasses.replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "none"])
+def test_every_kind_of_position_tells_order_apart(positions):
+    torch.manual_seed(0)
+    net = GPT(dataclasses.replace(SMALL, positions=positions)).eval()
+    one, other = net(torch.tensor([[1, 2, 3, 4]])), net(torch.tensor([[2, 1, 3, 4]]))
+    assert not torch.allclose(one[0, -1], other[0, -1], atol=1e-6)
+    held = sum(p.numel() for p in net.parameters())
+    assert sum(count_parameters(net.config).values()) == held
+    assert ("wpe.weight" in dict(net.named_parameters())) == (positions == "learned")
+
+
+def test_sinusoids_are_those_of_the_paper_at_a_learned_embeddings_scale():
+    waves = SinusoidalEmbedding(4)(torch.arange(3))
+    expected = [[math.sin(p), math.cos(p), math.sin(p / 100), math.cos(p / 100)] for p in range(3)]
+    torch.testing.assert_close(waves, torch.tensor(expected) * 0.02 * math.sqrt(2))
+    assert SinusoidalEmbedding(64)(torch.arange(500)).std() == pytest.approx(0.02, rel=0.15)
+
+
+def test_training_operations_count_what_multiplies():
+    base = build(GPTConfig, "model", compose_config(["model=base"]).model)
+    # 6 x (2 blocks of 198,272 and a head of 6,432,896) + attention's 12 x 2 x 128 x 128
+    assert training_flops_per_token(base) == 6 * (2 * 198_272 + 6_432_896) + 12 * 2 * 128 * 128
+    tied = dataclasses.replace(base, tie_weights=True)
+    assert training_flops_per_token(tied) == training_flops_per_token(base)

@@ -25,12 +25,13 @@ def write_store(folder: Path, *shards: list[int]) -> TokenStore:
             {"tokens": len(ids), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         )
     tokens = sum(map(len, shards))
+    largest = max(max(ids, default=0) for ids in shards)
     manifest = {
         "version": VERSION, "dtype": "uint16", "tokens": {"train": tokens, "val": 0, "test": 0},
         "documents": {"train": 1, "val": 0, "test": 0},
         "shards": {"train": records, "val": [], "test": []},
         "domains": {"numbers": {"documents": 1, "tokens": tokens}}, "duplicates": 0, "empty": 0,
-        "longest": {"name": "all", "tokens": tokens}, "largest_id": max(max(s) for s in shards),
+        "longest": {"name": "all", "tokens": tokens}, "largest_id": largest,
         "held_out": [0, 0], "tokenizer": CharTokenizer("".join(map(chr, range(32, 132)))).spec(),
         "text": "",
         "fingerprint": "",
@@ -53,5 +54,9 @@ def data(tmp_path):
 
 
 def _needed(option):
-    needed = {"files": "data.files=[none.txt]", "hub": "data.hub_name=none/none"}
+    needed = {
+        "files": "data.files=[none.txt]",
+        "hub": "data.hub_name=none/none",
+        "mix": "+data.sources.a={source: sample}",
+    }
     return [needed[option]] if option in needed else []

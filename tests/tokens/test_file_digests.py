@@ -1,6 +1,7 @@
 """A file is hashed once, and again when it may have changed."""
 
 import hashlib
+import json
 import os
 
 import pytest
@@ -50,9 +51,12 @@ def test_a_file_just_written_is_not_remembered(tmp_path, count_hashes):
 def test_a_broken_cache_and_one_that_cannot_be_written_cost_only_time(tmp_path, monkeypatch):
     monkeypatch.setattr(file_digests, "UNSETTLED_NS", -1)
     (tmp_path / "a").write_bytes(b"one")
-    (tmp_path / "digests.json").write_text("{")
-    for cache in (tmp_path / "digests.json", tmp_path / "none" / "digests.json"):
-        assert sha256(cache, tmp_path / "a") == hashlib.sha256(b"one").hexdigest()
+    key = str((tmp_path / "a").resolve())
+    for broken in ("{", "[]", json.dumps({key: 3}), json.dumps({key: [1, 2]})):
+        (tmp_path / "digests.json").write_text(broken)
+        found = sha256(tmp_path / "digests.json", tmp_path / "a")
+        assert found == hashlib.sha256(b"one").hexdigest()
+    assert sha256(tmp_path / "none" / "digests.json", tmp_path / "a") == found
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

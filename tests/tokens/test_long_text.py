@@ -79,6 +79,14 @@ def test_a_field_is_read_as_json_reads_it(size, ascii):
 
 
 @pytest.mark.parametrize("size", [1, 5, 10_000])
+@pytest.mark.parametrize("end", [r"\ud83d", r"\ud83d\n", r"\ud83d\ude00", r"\ude00"])
+def test_half_a_surrogate_pair_is_read_as_json_reads_it(size, end):
+    line = b'{"text": "x' + end.encode() + b'"}'
+    found = "".join(LongRecord(b"", reader(line + b"\n", size)).text("text"))
+    assert found == json.loads(line)["text"]
+
+
+@pytest.mark.parametrize("size", [1, 5, 10_000])
 def test_a_record_without_the_field_says_so(size):
     line = b'{"a": {"text": "no"}, "b": "text"}\n'
     with pytest.raises(KeyError):
@@ -93,8 +101,11 @@ def test_a_record_without_the_field_says_so(size):
         b'{"text": "\xff' + b"x" * 100 + b'"}',
         b'{"text": "\\ud8',
         b"{",
+        b'{"text": "a"]\n',
+        b'{"text": "a"} more\n',
+        b'{"text": "a", "text": "b"}\n',
     ],
 )
 def test_what_is_no_object_is_refused(line):
-    with pytest.raises(ValueError, match=r"object|decoded"):
+    with pytest.raises(ValueError, match=r"object|decoded|closes|twice"):
         list(LongRecord(b"", reader(line, 5)).text("text"))

@@ -128,13 +128,30 @@ def test_a_text_named_as_held_out_is_not_trained_on_under_another_name(forty, co
     assert (corpus / "00.txt").read_text() not in texts_of(store, "train")
 
 
-def test_half_a_surrogate_pair_is_a_replacement_character(data, tmp_path):
+def test_half_a_surrogate_pair_is_a_replacement_character_to_every_tokenizer(data, tmp_path):
     lines = [json.dumps({"text": f"{i} \ud83d"}) for i in range(3)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     store = prepare(data(files=[f"{tmp_path}/a.jsonl"])).store
     assert sorted(text for split in SPLITS for text in texts_of(store, split)) == [
         f"{i} \ufffd" for i in range(3)
     ]
+    char = prepare(data(files=[f"{tmp_path}/a.jsonl"], tokenizer="char")).store
+    assert char.manifest.tokenizer["alphabet"] == " 012\ufffd"
+
+
+def test_a_file_name_that_is_no_text_does_not_matter(data, tmp_path):
+    for name, text in ((b"caf\xe9.txt", b"a longer text"), (b"b.txt", b"b"), (b"c.txt", b"c")):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(text)
+    manifest = prepare(data(files=[f"{tmp_path}/*.txt"])).store.manifest
+    assert manifest.longest["name"].endswith("caf\\udce9.txt")
+
+
+def test_the_widened_shares_lie_within_max_tokens(data, tmp_path):
+    lines = [json.dumps({"text": f"{i} " + "tide " * 100}) for i in range(200)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    shares = {"val_fraction": 0.001, "test_fraction": 0.001}
+    config = data(files=[f"{tmp_path}/a.jsonl"], max_tokens=1500, **shares)
+    assert all(prepare(config).store.manifest.tokens.values())
 
 
 def test_ids_beyond_sixteen_bits_are_kept_in_thirty_two(data, tmp_path):
@@ -270,6 +287,15 @@ def test_a_killed_preparation_goes_on_and_ends_byte_for_byte_the_same(tmp_path, 
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
+def test_a_broken_record_of_a_part_is_made_again(tmp_path, corpus):
+    typed(tmp_path, corpus, tmp_path / "whole").communicate()
+    typed(tmp_path, corpus, tmp_path / "killed", KILLED.format(5)).communicate()
+    (folder,) = (tmp_path / "killed").glob("files-*")
+    (folder / "part-00002.json").write_text("{")
+    assert "made in" in typed(tmp_path, corpus, tmp_path / "killed").communicate()[0]
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
 def test_of_two_processes_one_makes_the_store_and_the_other_waits(tmp_path, corpus):
     hold = "from minigpt.tokens import prepare\nmake = prepare._make\n"
     hold += "def held(*a):\n    print('in', flush=True)\n    sys.stdin.readline()\n    make(*a)\n"
@@ -308,6 +334,18 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_old_store_as_it_was(tmp
     again = typed(tmp_path, corpus, tmp_path / "stores")
     assert "made in" in again.communicate()[0]
     assert TokenStore(new).verify() == []
+
+
+def test_a_full_disk_within_a_long_document_is_one_line_too(tmp_path, corpus):
+    (corpus / "39.txt").write_text("a longer text than any other " * 300)
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (1500, r.RLIM_INFINITY))\n"
+    limit += "from minigpt.tokens import long_text; long_text.PIECE_CHARS = 1000"
+    full = typed(tmp_path, corpus, tmp_path / "stores", limit)
+    out, err = full.communicate()
+    assert (full.returncode, out, err.count("\n")) == (2, "", 1)
+    assert "File too large; free some space" in err
+    (folder,) = (tmp_path / "stores").glob("files-*")
+    assert list(folder.glob("*.partial")) == []
 
 
 def test_a_root_that_cannot_be_written_is_named(forty, corpus):

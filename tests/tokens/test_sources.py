@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def test_named_held_out_files_come_first_and_go_to_their_split_and_no_other(data
     assert (len(found), names[:2]) == (40, ["07.txt", "09.txt"])
     assert [d.split for d in found[:3]] == ["val", "test", None]
     assert found[2].not_in == ("val", "test")
+
+
+def test_a_file_named_twice_is_held_out_however_it_is_spelled(data, corpus, monkeypatch):
+    monkeypatch.chdir(corpus)
+    found = documents(data(files=[f"{corpus}/0*.txt"], val_files=["00.txt"]))
+    assert [d.split for d in found] == ["val"] + [None] * 9
+
+
+def test_a_name_with_brackets_is_a_name_before_it_is_a_glob(data, tmp_path):
+    (tmp_path / "n[1].txt").write_text("x")
+    (tmp_path / "m.txt").write_text("y")
+    assert len(documents(data(files=[f"{tmp_path}/n[1].txt", f"{tmp_path}/[m].txt"]))) == 2
 
 
 def test_a_text_file_all_alone_is_cut_into_sections(data, tmp_path):
@@ -149,6 +162,18 @@ def test_another_split_field_or_file_is_another_text(data, hub_folder):
     assert identity() != before
 
 
+def test_the_names_of_a_datasets_files_are_part_of_its_text(data, tmp_path):
+    folder = tmp_path / "swapped"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"text": "a"}\n')
+    (folder / "validation.jsonl").write_text('{"text": "b"}\n')
+    config = data("hub", hub_name=str(folder), hub_val="validation")
+    before = open_source(config, sha256).identity
+    (folder / "train.jsonl").rename(folder / "a_validation.jsonl")
+    (folder / "validation.jsonl").rename(folder / "b_train.jsonl")
+    assert open_source(config, sha256).identity != before
+
+
 def test_a_split_that_is_not_there_is_named(data, hub_folder):
     with pytest.raises(UserError, match="data.source=hub: split none of .*dataset could not be"):
         documents(data("hub", hub_name=str(hub_folder), hub_train="none"))
@@ -185,10 +210,27 @@ def test_each_source_has_its_weights_share_of_the_text_at_every_point(data, two_
     assert max(chars["long"] // 90, chars["short"] // 10) == 300  # to the end of one of them
 
 
+def test_what_sources_hold_out_comes_before_the_mixture_and_counts_for_no_share(data, two_files):
+    config = mix(data, two_files, 1, 1)
+    held = [f"{two_files}/short.jsonl"]
+    sources = {**config.sources, "long": {**config.sources["long"], "val_files": held}}
+    found = documents(data("mix", sources=sources))
+    assert {(d.domain, d.split) for d in found[:300]} == {("long", "val")}
+    chars = Counter()
+    for document in found[300:]:
+        chars[document.domain] += len(document.text)
+    assert chars["long"] == pytest.approx(chars["short"], abs=100)
+
+
 def test_a_mixture_is_the_same_each_time(data, two_files):
     assert documents(mix(data, two_files, 1, 2)) == documents(mix(data, two_files, 1, 2))
     first = {documents(mix(data, two_files, 1, 1, seed))[0].domain for seed in range(8)}
     assert first == {"long", "short"}
+
+
+def test_a_weight_without_end_is_refused(data, two_files):
+    with pytest.raises(UserError, match="data.sources.short.weight must be a finite number"):
+        mix(data, two_files, 1, math.inf)
 
 
 @pytest.mark.parametrize("weight", [0, -1, 0.0])

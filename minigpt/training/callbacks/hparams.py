@@ -1,4 +1,4 @@
-"""TensorBoard's HPARAMS tab: what shapes a run, beside its best validation loss."""
+"""What TensorBoard opens on: HPARAMS beside real metrics, and a page of the curves that matter."""
 
 import math
 from typing import Any
@@ -6,16 +6,27 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.lit_gpt import LitGPT, perplexity
 
-METRIC = "hp/val_loss"
+METRICS = ("hp/val_loss", "hp/val_perplexity", "hp/train_loss", "hp/tokens_per_second")
+
+# The Custom Scalars page: what belongs side by side, as TensorBoard's layout names it.
+LAYOUT = {
+    "training": {
+        "loss, training against held-out": ["Multiline", ["train/loss$", "val/loss"]],
+        "perplexity": ["Multiline", ["train/perplexity$", "val/perplexity"]],
+        "learning rate": ["Multiline", ["^lr$"]],
+        "gradient norm, before clipping": ["Multiline", ["grad_norm"]],
+        "tokens a second": ["Multiline", ["^tokens_per_second$"]],
+    }
+}
 
 # What a run may be compared by; the rest of the configuration is plumbing.
 SECTIONS = ("model", "data", "optimizer", "scheduler", "trainer", "loss", "seed")
 
 
 class TensorBoardHparams(pl.Callback):
-    """Writes the table's row once, then keeps its metric at the best validation loss so far."""
+    """Writes the table's row and the layout once, then keeps the metrics at the best so far."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.flat = flatten({section: config[section] for section in SECTIONS})
@@ -25,24 +36,36 @@ class TensorBoardHparams(pl.Callback):
         if trainer.global_step:
             return  # resumed: the row is there
         assert isinstance(pl_module, LitGPT)
-        # The row must name its metric; until the first validation that is the loss of knowing
+        # The row must name its metrics; until the first validation they are those of knowing
         # nothing.
-        start = math.log(pl_module.net.config.vocab_size)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(self.flat, {METRIC: start})
+        vocab_size = pl_module.net.config.vocab_size
+        start = (math.log(vocab_size), float(vocab_size), math.log(vocab_size), 0.0)
+        for logger in _tensorboards(trainer):
+            logger.log_hyperparams(self.flat, dict(zip(METRICS, start, strict=True)))
+            logger.experiment.add_custom_scalars(LAYOUT)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, LitGPT)
         self.best = min(self.best, float(trainer.callback_metrics["val/loss"]))
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_metrics({METRIC: self.best}, trainer.global_step)
+        latest = pl_module.latest
+        values = (
+            self.best,
+            perplexity(self.best),
+            latest.get("train/loss", math.nan),
+            latest.get("tokens_per_second", math.nan),
+        )
+        for logger in _tensorboards(trainer):
+            logger.log_metrics(dict(zip(METRICS, values, strict=True)), trainer.global_step)
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         self.best = state_dict["best"]
+
+
+def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -35,7 +35,12 @@ class ProgressBar(RichProgressBar):
         ]
 
     def _get_train_description(self, current_epoch: int) -> str:
-        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        return f"epoch {current_epoch + 1}{self._of_all()}"
+
+    def _of_all(self) -> str:
+        """Nothing where a budget or a number of steps ends the run."""
+        epochs = self.trainer.max_epochs
+        return f"/{epochs}" if epochs and epochs > 0 else ""
 
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -60,7 +65,7 @@ class ProgressBar(RichProgressBar):
         assert isinstance(pl_module, LitGPT)
         loss = pl_module.mean_loss(pl_module.epoch_meter)
         line = (
-            f"epoch {trainer.current_epoch + 1:>2}/{trainer.max_epochs}  "
+            f"epoch {trainer.current_epoch + 1:>2}{self._of_all()}  "
             f"train loss {loss:.3f}, perplexity {perplexity(loss):,.2f}"
         )
         if "val/loss" in trainer.callback_metrics:

@@ -1,5 +1,6 @@
 """summary.json: what a run was, how it went, and how it ended."""
 
+import contextlib
 import json
 import platform
 import resource
@@ -28,8 +29,9 @@ class RunSummary(pl.Callback):
     Its record of epochs travels in the checkpoint: a resumed run's summary is that of one run.
     """
 
-    def __init__(self, folder: str, command: str) -> None:
+    def __init__(self, folder: str, command: str, overrides: list[str]) -> None:
         self.path = Path(folder) / "summary.json"
+        self.overrides = overrides
         self.commands = [command]  # the one that began the run, and those that resumed it
         self.epochs: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
@@ -44,12 +46,14 @@ class RunSummary(pl.Callback):
             "best": self.best,
             "seconds": self._seconds(),
             "commands": self.commands,
+            "overrides": self.overrides,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs, self.best = state_dict["epochs"], state_dict["best"]
         self.seconds_before = state_dict["seconds"]
         self.commands = [*state_dict["commands"], *self.commands]
+        self.overrides = state_dict["overrides"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_started = time.perf_counter()
@@ -117,6 +121,7 @@ class RunSummary(pl.Callback):
             "status": status,
             "reason": reason,
             "command": self.commands[0],
+            "overrides": self.overrides,
             "resumed_by": self.commands[1:],
             "parameters": sum(parameters.values()),
             "parameters_by_part": parameters,
@@ -161,8 +166,19 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: of the GPU's allocator there, of this whole process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if (status := Path("/proc/self/status")).exists():
+        (line,) = [row for row in status.read_text().splitlines() if row.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def reset_peak_memory() -> None:
+    """Starts the peak again, so that a sweep's job does not count those before it."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # where the system has no such thing
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def git_commit() -> str | None:

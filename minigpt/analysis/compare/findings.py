@@ -1,0 +1,282 @@
+"""What a set of runs says, in words with figures."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from minigpt.analysis.compare.runs import Run, differing, ranked
+
+# A change of held-out loss smaller than this share of it is called marginal where no seeds say
+# how far chance goes.
+MARGINAL = 0.01
+
+
+@dataclass
+class Group:
+    """Runs that differ in their seed alone."""
+
+    settings: dict[str, Any]  # of the differing keys but the seed
+    runs: list[Run]
+
+    def mean(self, figure: str) -> float:
+        return statistics.fmean(getattr(run, figure) for run in self.runs)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the best held-out loss over seeds; NaN for a single one."""
+        if len(self.runs) < 2:
+            return math.nan
+        return statistics.stdev(run.val_loss for run in self.runs)
+
+
+def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
+    """Finished runs with a held-out loss, by all that was set but the seed."""
+    found: dict[tuple[Any, ...], Group] = {}
+    others = [key for key in keys if key != "seed"]
+    for run in runs:
+        if run.status == "finished" and not math.isnan(run.val_loss):
+            settings = {key: run.config.get(key) for key in others}
+            found.setdefault(tuple(map(str, settings.values())), Group(settings, [])).runs.append(
+                run
+            )
+    return list(found.values())
+
+
+def findings(runs: Sequence[Run]) -> list[str]:
+    """Sentences, the most important first."""
+    keys = differing(runs)
+    together = groups(runs, keys)
+    said = []
+    best = ranked(runs)[0]
+    if best.status == "finished" and not math.isnan(best.val_loss):
+        said.append(
+            f"Best: {best.name}, held-out loss {best.val_loss:.3f} "
+            f"(perplexity {math.exp(best.val_loss):,.1f})."
+        )
+    said += _spread(together)
+    for key in keys:
+        if key != "seed":
+            said += _effect(key, together, keys)
+    said.append(_stability(runs))
+    said += _generalisation(runs)
+    said += _fairness(runs)
+    said += [f"{run.name} {run.status}: {run.reason or 'no reason given'}" for run in runs
+             if run.status != "finished"]  # fmt: skip
+    return said
+
+
+def _spread(together: Sequence[Group]) -> list[str]:
+    several = [group for group in together if len(group.runs) > 1]
+    if not several:
+        return []
+    widest = max(several, key=lambda group: group.spread)
+    return [
+        f"Chance: over {len(widest.runs)} seeds the same settings' held-out loss has a standard "
+        f"deviation of {chance(together):.3f} nats (at most {widest.spread:.3f}, "
+        f"{_settings(widest.settings)})."
+    ]
+
+
+def chance(together: Sequence[Group]) -> float:
+    """How far the seed alone moves a held-out loss: the pooled standard deviation, or NaN."""
+    several = [group for group in together if len(group.runs) > 1]
+    if not several:
+        return math.nan
+    freedom = sum(len(group.runs) - 1 for group in several)
+    return math.sqrt(sum(g.spread**2 * (len(g.runs) - 1) for g in several) / freedom)
+
+
+@dataclass
+class Effect:
+    """What going from one value of a key to another did, mean over the pairs that allow it."""
+
+    key: str
+    low: Any
+    high: Any
+    pairs: int
+    loss: float  # nats, the second less the first
+    perplexity: float  # as a share of the first
+    seconds: float
+    also: str  # what else changed within the pairs
+
+    def sentence(self, noise: float, least: float) -> str:
+        better = "lower" if self.loss < 0 else "higher"
+        if not math.isnan(noise):
+            # Two means of several seeds each differ by chance by about this much.
+            marginal = abs(self.loss) < 2 * noise
+            why = f"; chance alone moves it by {noise:.3f}"
+        else:
+            marginal = abs(self.loss) < MARGINAL * least
+            why = "; one seed, so chance is not ruled out"
+        word = "marginal: " if marginal else ""
+        mean = f", mean of {self.pairs} pairs" if self.pairs > 1 else ""
+        return (
+            f"{self.key} {self.low} to {self.high}{self.also}: {word}held-out loss "
+            f"{abs(self.loss):.3f} nats {better}, perplexity {self.perplexity:+.1%}, time "
+            f"{self.seconds:+.0%}{mean}{why}."
+        )
+
+
+def effects(key: str, together: Sequence[Group], keys: Sequence[str]) -> list[Effect]:
+    """The effects of a key between its neighbouring values, all other settings being equal.
+
+    Width and batch size are allowed to change together where nothing else is to be had, as in
+    report B, and the effect says so.
+    """
+    found = []
+    for companion in ("", "data.batch_size" if key == "model.n_embd" else ""):
+        free = {key, companion}
+        cells: dict[tuple[str, ...], dict[Any, Group]] = {}
+        for group in together:
+            rest = tuple(str(group.settings[k]) for k in keys if k != "seed" and k not in free)
+            cells.setdefault(rest, {})[group.settings.get(key)] = group
+        steps: dict[tuple[Any, Any], list[tuple[Group, Group]]] = {}
+        for cell in cells.values():
+            values = sorted(cell, key=_order)
+            for low, high in pairwise(values):
+                steps.setdefault((low, high), []).append((cell[low], cell[high]))
+        for (low, high), pairs in steps.items():
+            found.append(_mean_effect(key, low, high, pairs, companion))
+        if found:
+            break
+    return found
+
+
+def _mean_effect(
+    key: str, low: Any, high: Any, pairs: list[tuple[Group, Group]], companion: str
+) -> Effect:
+    losses = [b.mean("val_loss") - a.mean("val_loss") for a, b in pairs]
+    loss = statistics.fmean(losses)
+    also = ""
+    if companion:
+        batches = [(a.settings.get(companion), b.settings.get(companion)) for a, b in pairs]
+        if batches[0][0] != batches[0][1]:
+            also = f" (and {companion} {batches[0][0]} to {batches[0][1]})"
+    seconds = statistics.fmean(b.mean("seconds") / a.mean("seconds") - 1 for a, b in pairs)
+    return Effect(key, low, high, len(pairs), loss, math.exp(loss) - 1, seconds, also)
+
+
+def _effect(key: str, together: Sequence[Group], keys: Sequence[str]) -> list[str]:
+    noise = chance(together)
+    least = min((group.mean("val_loss") for group in together), default=math.nan)
+    return [effect.sentence(noise, least) for effect in effects(key, together, keys)]
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return (0, float(value), "") if number else (1, 0.0, str(value))
+
+
+def _stability(runs: Sequence[Run]) -> str:
+    """The largest rise of the logged training loss, and the largest gradient norm."""
+    jumps, peaks = [], []
+    for run in runs:
+        losses = [value for *_, value in run.series("train/loss")]
+        jumps += [(b - a, run.name) for a, b in pairwise(losses)]
+        norms = [value for *_, value in run.series("grad_norm")]
+        if norms:
+            peaks.append((max(norms) / statistics.median(norms), max(norms), run.name))
+    diverged = [run.name for run in runs if "the loss is " in run.reason]
+    word = f"Diverged: {', '.join(diverged)}." if diverged else "Nothing diverged"
+    if not jumps or not peaks:
+        return f"{word.rstrip('.')}."
+    jump, jumper = max(jumps)
+    ratio, peak, peaker = max(peaks)
+    return (
+        f"{word.rstrip('.')}: the largest rise of the training loss between two logged steps is "
+        f"{max(jump, 0):.2f} nats ({jumper}), the largest gradient norm {peak:.1f}, "
+        f"{ratio:.0f} times its run's median ({peaker})."
+    )
+
+
+def _generalisation(runs: Sequence[Run]) -> list[str]:
+    gaps = [(run.gap, run.name) for run in runs if not math.isnan(run.gap)]
+    if not gaps:
+        return []
+    (low, lowest), (high, highest) = min(gaps), max(gaps)
+    if len(gaps) == 1:
+        return [f"Generalisation gap (held-out less training loss at the end): {low:+.2f} nats."]
+    return [
+        f"Generalisation gap (held-out less training loss at the end): from {low:+.2f} nats "
+        f"({lowest}) to {high:+.2f} ({highest})."
+    ]
+
+
+def _fairness(runs: Sequence[Run]) -> list[str]:
+    """Whether the finished runs were given the same."""
+    finished = [run for run in runs if run.status == "finished" and run.tokens > 0]
+    if len(finished) < 2:
+        return []
+    budgets = {
+        kind: {run.config.get(f"budget.{kind}") for run in finished} for kind in ("tokens", "flops")
+    }
+    tokens = [run.tokens for run in finished]
+    flops = [run.flops for run in finished]
+    for kind, given in budgets.items():
+        if len(given) == 1 and (value := given.pop()) not in (None, "null"):
+            return [f"Fair by budget.{kind}={value:g}: every run was given the same."]
+    ratio = max(tokens) / min(tokens)
+    same = "the same tokens" if ratio < 1.02 else f"up to {ratio:.1f} times the tokens"
+    compute = max(flops) / min(flops)
+    return [
+        f"No budget was set: the runs had {same} and up to {compute:.1f} times the compute of each "
+        "other (budget.tokens or budget.flops makes them equal)."
+    ]
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "all alike"
+
+
+# Report B's own figures, printed beside the runs of the same name and size.
+REPORT_B = {
+    "baseline": {"parameters": 13_278_976, "loss": 5.0772, "hours": 4.2},
+    "lower_lr": {"parameters": 13_278_976, "loss": 5.0670, "hours": 4.3},
+    "wider": {"parameters": 27_344_384, "loss": 4.8460, "hours": 6.9},
+}
+
+
+@dataclass
+class ReportRow:
+    """One of report B's runs beside the one made here."""
+
+    run: Run
+    loss: float
+    hours: float
+
+
+def beside_report_b(runs: Sequence[Run]) -> list[ReportRow]:
+    """Where the experiments match: the report's name and its number of parameters."""
+    found = []
+    for name, theirs in REPORT_B.items():
+        for run in runs:
+            if run.experiment == name and run.parameters == theirs["parameters"]:
+                found.append(ReportRow(run, theirs["loss"], theirs["hours"]))
+                break
+    return found
+
+
+def report_b_findings(rows: Sequence[ReportRow]) -> list[str]:
+    """Each of the report's findings, and whether it held here, where all three runs are there."""
+    runs = {row.run.experiment: row.run for row in rows if row.run.status == "finished"}
+    if runs.keys() != REPORT_B.keys():
+        return []
+    base, lower, wide = (runs[name] for name in REPORT_B)
+    by_lr = lower.train_loss - base.train_loss
+    ppl = math.exp(wide.train_loss - lower.train_loss) - 1
+    held_ppl = math.exp(wide.val_loss - lower.val_loss) - 1
+    slower = wide.seconds / lower.seconds - 1
+    by_lr_held_out = lower.val_loss - base.val_loss
+    held = {True: "held", False: "did not hold"}
+    return [
+        f"The lower learning rate is marginally better: {held[-0.05 < by_lr < 0]} (training loss "
+        f"{by_lr:+.3f} nats, held-out {by_lr_held_out:+.3f}; the report -0.010).",
+        f"Doubling the width cuts perplexity by about 20%: {held[-0.27 < ppl < -0.13]} (training "
+        f"{ppl:+.1%}, held-out {held_ppl:+.1%}; the report -19.8%).",
+        f"... and costs about 60% more time: {held[0.4 < slower < 0.8]} ({slower:+.0%}; the report "
+        f"{6.9 / 4.3 - 1:+.0%}).",
+        f"Nothing diverges: {held[not any('the loss is' in run.reason for run in runs.values())]}.",
+    ]

@@ -1,0 +1,53 @@
+"""How long a run is, where it is given tokens or operations instead of epochs."""
+
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+
+from minigpt.errors import UserError, check_positive, check_types
+from minigpt.model.gpt import GPTConfig, training_flops_per_token
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """The keys of `budget`: at most one of tokens and flops. Raises UserError by key."""
+
+    tokens: float | None
+    flops: float | None
+    validations: int
+
+    def __post_init__(self) -> None:
+        check_types("budget", self)
+        check_positive("budget", self, "tokens", "flops", "validations")
+        if self.tokens is not None and self.flops is not None:
+            raise UserError("budget.tokens and budget.flops are both set; one has to decide")
+
+
+def budget_steps(budget: BudgetConfig, model: GPTConfig, blocks_per_step: int) -> int | None:
+    """Optimizer steps that spend a budget, to the nearest multiple of its validations.
+
+    So the last step has its validation, and no two runs differ by more than half as many steps.
+    None where there is no budget.
+    """
+    tokens = budget.tokens
+    if budget.flops is not None:
+        tokens = budget.flops / training_flops_per_token(model)
+    if tokens is None:
+        return None
+    steps = tokens / (blocks_per_step * model.block_size)
+    return budget.validations * max(1, round(steps / budget.validations))
+
+
+def apply_budget(
+    trainer: pl.Trainer, budget: BudgetConfig, model: GPTConfig, batch_size: int
+) -> None:
+    """Ends a trainer's run with its budget, and spreads the validations over it."""
+    accumulate = trainer.accumulate_grad_batches
+    steps = budget_steps(budget, model, batch_size * trainer.world_size * accumulate)
+    if steps is None:
+        return
+    trainer.fit_loop.max_epochs = -1
+    trainer.fit_loop.epoch_loop.max_steps = steps
+    # Counted in batches from the start of the run, across epochs.
+    trainer.check_val_every_n_epoch = None
+    trainer.val_check_interval = steps * accumulate // budget.validations

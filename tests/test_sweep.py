@@ -1,0 +1,226 @@
+"""Sweeps: checked whole, outlived by their other jobs, taken up again, compared at the end."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from minigpt.analysis.compare.runs import find_runs
+from minigpt.training.checkpoint import read_checkpoint
+from minigpt.training.lit_gpt import LitGPT
+from tests.conftest import REPOSITORY
+
+SHORT = ["trainer.max_epochs=1", "trainer.limit_train_batches=4"]
+HERE = "hydra.sweep.dir=sweep"
+
+
+def jobs(folder):
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def table(folder):
+    """runs.csv by the jobs' names, less what no two machines share."""
+    with (folder / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    timed = ("seconds", "tokens_per_second", "peak_memory_bytes", "folder")
+    return {row["run"]: {k: v for k, v in row.items() if k not in timed} for row in rows}
+
+
+def test_a_sweep_ends_with_its_report(tiny, type_train, tmp_path):
+    typed = type_train("-m", *tiny, *SHORT, "optimizer.lr=1e-3,1e-2", "model.n_embd=16,32", HERE)
+    assert (typed.code, typed.err) == (0, "")
+    assert jobs(tmp_path / "sweep") == [
+        "0-n_embd=16,lr=0.001",
+        "1-n_embd=16,lr=0.01",
+        "2-n_embd=32,lr=0.001",
+        "3-n_embd=32,lr=0.01",
+    ]
+    found = table(tmp_path / "sweep")
+    assert found.keys() == set(jobs(tmp_path / "sweep"))
+    losses = [float(row["best_val_loss"]) for row in found.values()]
+    assert losses == sorted(losses)
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert page.count("<svg") == 3  # curves, heat map, costs
+    assert "optimizer.lr 0.001 to 0.01: " in page
+    assert "mean of 2 pairs" in page
+    assert "report  sweep/report.html" in typed.out
+    assert (tmp_path / "sweep" / "report.md").read_text().startswith("# 4 runs compared\n")
+
+
+def test_a_job_that_cannot_run_and_one_that_diverges_leave_the_others(
+    tiny, type_train, tmp_path, monkeypatch
+):
+    loss = LitGPT.loss
+
+    def breaking(self, batch):
+        broken = self.training and self.seed == 2 and self.global_step == 2
+        return loss(self, batch) * (float("nan") if broken else 1)
+
+    monkeypatch.setattr(LitGPT, "loss", breaking)
+    typed = type_train("-m", *tiny, *SHORT, "model.n_head=1,3", "seed=1,2,3", HERE)
+    assert typed.code == 1
+    lines = typed.err.splitlines()
+    impossible = "model.n_embd=16 is not a multiple of model.n_head=3"
+    assert lines[0].startswith(f"job 3 cannot run: {impossible}")
+    assert sum("cannot run" in line for line in lines) == 3
+    assert "job 1-n_head=1,seed=2 failed: the loss is nan at step 2" in typed.err
+    assert lines[-1].startswith(
+        "4 of 6 jobs did not finish; the same command with hydra.sweep.dir="
+    )
+    found = table(tmp_path / "sweep")
+    statuses = {name: row["status"] for name, row in found.items()}
+    assert [statuses[f"{i}-n_head=1,seed={i + 1}"] for i in range(3)] == [
+        "finished", "failed", "finished",
+    ]  # fmt: skip
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    for reason in (
+        "the loss is nan at step 2",
+        "model.n_embd=16 is not a multiple of model.n_head=3",
+    ):
+        assert reason in page
+
+
+def test_the_same_command_skips_what_is_finished_and_retries_what_failed(
+    tiny, type_train, tmp_path, monkeypatch
+):
+    sweep = ["-m", *tiny, *SHORT, "seed=1,2", HERE]
+    loss = LitGPT.loss
+    monkeypatch.setattr(LitGPT, "loss", lambda self, batch: loss(self, batch) * (
+        float("nan") if self.seed == 2 else 1))  # fmt: skip
+    assert type_train(*sweep).code == 1
+    monkeypatch.setattr(LitGPT, "loss", loss)
+    first = (tmp_path / "sweep" / "0-seed=1" / "summary.json").read_bytes()
+    typed = type_train(*sweep)
+    assert typed.code == 0
+    assert typed.err == "job 0-seed=1 is finished already\n"
+    assert (tmp_path / "sweep" / "0-seed=1" / "summary.json").read_bytes() == first
+    assert {row["status"] for row in table(tmp_path / "sweep").values()} == {"finished"}
+
+
+def test_a_folder_of_another_sweep_is_refused(tiny, type_train, tmp_path):
+    assert type_train("-m", *tiny, *SHORT, "seed=1", HERE).code == 0
+    typed = type_train("-m", *tiny, *SHORT, "seed=1", "optimizer.lr=0.5", HERE)
+    assert typed.code == 2
+    assert "holds a job with other settings; give the sweep a new hydra.sweep.dir" in typed.err
+
+
+def test_a_killed_sweep_started_again_ends_as_an_undisturbed_one(tiny, tmp_path):
+    sweep = [*tiny, "model.dropout=0.2", "seed=1,2,3", "trainer.max_epochs=3",
+             "trainer.limit_train_batches=5"]  # fmt: skip
+    kill = (
+        "import os, signal, sys, train\n"
+        "from minigpt.training.lit_gpt import LitGPT\n"
+        "step = LitGPT.training_step\n"
+        "def killed(self, batch, i):\n"
+        "    if self.seed == 2 and self.global_step == 12: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self, batch, i)\n"
+        "{}LitGPT.training_step = killed\n"
+        "train.main()"
+    )
+
+    def run(name, comment):
+        return subprocess.run(
+            [sys.executable, "-c", kill.format(comment), "-m", *sweep, f"hydra.sweep.dir={name}"],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    assert run("whole", "#").returncode == 0
+    assert run("killed", "").returncode == -signal.SIGKILL
+    again = run("killed", "#")
+    assert again.returncode == 0, again.stderr
+    assert "job 0-seed=1 is finished already" in again.stderr
+    assert table(tmp_path / "killed") == table(tmp_path / "whole")
+    for name in jobs(tmp_path / "whole"):
+        ours, theirs = (
+            read_checkpoint(tmp_path / sweep / name / "checkpoints/last.ckpt")["state_dict"]
+            for sweep in ("killed", "whole")
+        )
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_stops_the_whole_sweep(tiny, type_train, tmp_path, monkeypatch, name, code):
+    step = LitGPT.training_step
+
+    def stopping(self, batch, batch_idx):
+        if self.global_step == 1:
+            os.kill(os.getpid(), getattr(signal, name))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(LitGPT, "training_step", stopping)
+    typed = type_train("-m", *tiny, *SHORT, "seed=1,2", HERE)
+    assert typed.code == code
+    assert jobs(tmp_path / "sweep") == ["0-seed=1"]
+
+
+def test_a_budget_gives_every_run_the_same_tokens(tiny, type_train, tmp_path):
+    typed = type_train("-m", *tiny, "budget.tokens=2048", "budget.validations=2",
+                       "data.batch_size=8,16", "model.n_embd=16,32", HERE)  # fmt: skip
+    assert (typed.code, typed.err) == (0, "")
+    runs = find_runs([tmp_path / "sweep"])
+    assert [run.tokens for run in runs] == [pytest.approx(2048, rel=0.01)] * 4
+    assert {run.figure("steps") for run in runs} == {32, 16}
+    for run in runs:  # the last step has its validation
+        assert run.series("val/loss")[-1][0] == run.figure("steps")
+        assert len(run.series("val/loss")) == 2
+    assert "Fair by budget.tokens=2048: every run was given the same." in typed.out
+
+
+def test_an_ablation_changes_one_thing_at_a_time(tiny, type_train, tmp_path):
+    small = [override for override in tiny if "n_layer" not in override]
+    typed = type_train("+sweep=ablation", "model=base", *small, *SHORT, HERE)
+    assert (typed.code, typed.err) == (0, "")
+    changed = {}
+    runs = {run.name.partition("=")[2]: run for run in find_runs([tmp_path / "sweep"])}
+    for name, run in runs.items():
+        base = runs["none"].config
+        changed[name] = {key for key in base if run.config[key] != base[key]}
+    assert changed["none"] == set()
+    assert changed["shallow"] == changed["deep"] == {"model.n_layer"}
+    assert changed["no_positions"] == {"model.positions"}
+    assert changed["one_head"] == {"model.n_head"}
+    assert changed["no_dropout"] == {"model.dropout", "model.embd_dropout"}
+    assert "model.tie_weights" in changed["tied_head"]
+    assert "scheduler.name" in changed["warmup_cosine"]
+
+
+def test_optuna_searches_for_the_least_held_out_loss(tiny, type_train, tmp_path):
+    typed = type_train(
+        "+sweep=optuna", *tiny, *SHORT, "hydra.sweeper.n_trials=3", HERE,
+        "hydra.sweeper.params={optimizer.lr: 'tag(log, interval(1e-4, 1e-1))'}",
+    )  # fmt: skip
+    assert typed.code == 0
+    runs = find_runs([tmp_path / "sweep"])
+    assert len(runs) == 3
+    assert len({run.config["optimizer.lr"] for run in runs}) == 3
+    best = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
+    assert f"best_value: {min(run.val_loss for run in runs)}" in best
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_launcher_runs_the_jobs_in_processes_of_their_own(tiny, tmp_path, launcher):
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "train.py"), "-m", *tiny, *SHORT, "seed=1,2", HERE,
+         f"hydra/launcher={launcher}"],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    runs = find_runs([tmp_path / "sweep"])
+    assert [run.name for run in runs] == ["0-seed=1", "1-seed=2"]
+    assert all(run.status == "finished" and math.isfinite(run.val_loss) for run in runs)
+    assert (tmp_path / "sweep" / "report.html").exists()
+
+
+def test_a_summary_of_a_job_names_its_own_overrides(tiny, type_train, tmp_path):
+    type_train("-m", *tiny, *SHORT, "seed=1,2", HERE)
+    summary = json.loads((tmp_path / "sweep" / "1-seed=2" / "summary.json").read_text())
+    assert "seed=2" in summary["overrides"]
+    assert "python train.py" in (tmp_path / "sweep" / "report.md").read_text()
