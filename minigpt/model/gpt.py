@@ -5,6 +5,7 @@ Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -131,6 +132,7 @@ def _position_embedding(config: GPTConfig) -> nn.Module | None:
     return SinusoidalEmbedding(config.n_embd) if config.positions == "sinusoidal" else None
 
 
+@lru_cache  # hundreds of runs can share a shape
 def training_flops_per_token(config: GPTConfig) -> int:
     """Floating-point operations of one token's forward and backward pass.
 

@@ -207,7 +207,7 @@ def _generalisation(runs: Sequence[Run]) -> list[str]:
 
 def _fairness(runs: Sequence[Run]) -> list[str]:
     """Whether the finished runs were given the same."""
-    finished = [run for run in runs if run.status == "finished" and run.tokens > 0]
+    finished = [run for run in runs if run.status == "finished" and run.flops > 0]
     if len(finished) < 2:
         return []
     budgets = {

@@ -36,7 +36,7 @@ def compare(places: Sequence[Path], out: Path) -> list[Run]:
     _write(out / "runs.csv", runs_csv(runs, keys))
     content = _content(runs, keys)
     _write(out / "report.md", markdown(content))
-    _write(out / "report.html", html(runs, keys, content))
+    _write(out / "report.html", html(runs, content))
     return runs
 
 
@@ -150,7 +150,7 @@ def _report_cells(entry: ReportRow, rows: Sequence[ReportRow]) -> list[str]:
         run.name,
         _number(run.train_loss, ".4f"),
         _number(perplexity(run.train_loss), ",.2f"),
-        _number(run.seconds / first.run.seconds, ".2f"),
+        _number(run.seconds / first.run.seconds, ".2f") if run.status == "finished" else "",
         f"{entry.loss:.4f}",
         f"{math.exp(entry.loss):,.2f}",
         f"{entry.hours / first.hours:.2f}",
@@ -168,7 +168,7 @@ def _again(run: Run) -> str:
     return f"{checkout}{command}" if command else f"minigpt: the settings are in {run.folder}"
 
 
-def html(runs: Sequence[Run], keys: Sequence[str], content: dict[str, Any]) -> str:
+def html(runs: Sequence[Run], content: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("minigpt.analysis.compare", ""),
         autoescape=True,
@@ -178,13 +178,15 @@ def html(runs: Sequence[Run], keys: Sequence[str], content: dict[str, Any]) -> s
         {"cells": cells, "kind": "best" if i == 0 else "" if run.status == "finished" else "bad"}
         for i, (run, cells) in enumerate(zip(runs, content["cells"], strict=True))
     ]
-    both = {"optimizer.lr", "model.n_embd"} <= set(keys)
+    axes = ("optimizer.lr", "model.n_embd")
+    measured = [run for run in runs if math.isfinite(run.val_loss)]
+    both = all(len({run.config.get(key) for run in measured}) > 1 for key in axes)
     return environment.get_template("report.html.jinja").render(
         **content,
         rows=rows,
         curves=curves(runs),
         costs=costs(runs),
-        heat_map=heat_map(runs, "optimizer.lr", "model.n_embd") if both else "",
+        heat_map=heat_map(measured, *axes) if both else "",
     )
 
 

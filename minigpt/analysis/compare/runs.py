@@ -79,6 +79,7 @@ class Run:
         """Spent on training."""
         shape = {k.removeprefix("model."): v for k, v in self.config.items() if k[:6] == "model."}
         shape["vocab_size"] = self.summary.get("vocab_size")
+        shape.setdefault("positions", "learned")  # the only ones, in runs that do not say
         try:
             return training_flops_per_token(GPTConfig(**shape)) * self.tokens
         except (TypeError, ValueError):
@@ -90,7 +91,11 @@ class Run:
         Seconds are of training alone: tokens over the speed at the time.
         """
         found, tokens, seconds, last_step = [], 0.0, 0.0, 0
-        per_step = self.tokens / max(1.0, self.figure("steps"))
+        steps = self.figure("steps")
+        if steps > 0 and self.tokens > 0:
+            per_step = self.tokens / steps
+        else:  # still at its first log
+            per_step = float(self.config["data.batch_size"] * self.config["model.block_size"])
         for row in self.history:
             step = int(row["step"])
             tokens = step * per_step

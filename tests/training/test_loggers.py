@@ -1,0 +1,26 @@
+"""Other loggers, behind the same config group."""
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from tests.conftest import run_folders
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_mlflow_keeps_the_same_figures_in_a_local_store(tiny, type_train, tmp_path):
+    typed = type_train(*tiny, "logger=mlflow", "trainer.max_epochs=1")
+    assert typed.code == 0, typed.err
+    assert run_folders(tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    experiment = client.get_experiment_by_name("minigpt")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics["val/loss"] > 0
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) > 5
+
+
+def test_only_the_loggers_asked_for_write(tiny, type_train, tmp_path):
+    assert type_train(*tiny, "logger=csv", "trainer.max_epochs=1").code == 0
+    (folder,) = run_folders(tmp_path)
+    assert (folder / "metrics.csv").exists()
+    assert not list(folder.glob("events.*"))
+    assert type_train(*tiny, "logger=none", "name=quiet", "trainer.max_epochs=1").code == 0
