@@ -204,7 +204,7 @@ def test_optuna_searches_for_the_least_held_out_loss(tiny, type_train, tmp_path)
     assert f"best_value: {min(run.val_loss for run in runs)}" in best
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
 def test_a_launcher_runs_the_jobs_in_processes_of_their_own(tiny, tmp_path, launcher):
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / "train.py"), "-m", *tiny, *SHORT, "seed=1,2", HERE,

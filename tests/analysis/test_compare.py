@@ -157,6 +157,7 @@ def test_the_files_say_the_same_and_need_no_network(report_b, tmp_path):
     page = (out / "report.html").read_text()
     assert not re.search(r"(src|href)=[\"']?(https?:|//)|@import|url\((?!#)", page)
     assert " &lt;b&gt;" in page  # a sample is text, never markup
+    assert "currentColor" not in (out / "curves.svg").read_text()
     for part in ("git checkout abc", "python train.py x=1", "Beside report B", "4.8460"):
         assert part in page
 

@@ -1,4 +1,4 @@
-"""Runs -> report.html, report.md and runs.csv."""
+"""Runs -> report.html, report.md, runs.csv and curves.svg."""
 
 import csv
 import io
@@ -37,6 +37,7 @@ def compare(places: Sequence[Path], out: Path) -> list[Run]:
     content = _content(runs, keys)
     _write(out / "report.md", markdown(content))
     _write(out / "report.html", html(runs, content))
+    _write(out / "curves.svg", curves(runs, ink="#444444"))
     return runs
 
 

@@ -42,7 +42,10 @@ Series = Callable[[Run], list[tuple[float, float, float, float]]]
 
 
 def curves(runs: Sequence[Run], ink: str | None = None) -> str:
-    """Training and held-out loss over steps, tokens and training time."""
+    """Training and held-out loss over steps, tokens and training time.
+
+    An element to stand in a page, in the page's ink, or with one of its own a file.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 6.4), layout="constrained")
         panels = figure.subplots(2, 3, sharey="row")
@@ -133,7 +136,7 @@ def heat_map(runs: Sequence[Run], rows: str, columns: str) -> str:
         return _svg(figure, None)
 
 
-def costs(runs: Sequence[Run], ink: str | None = None) -> str:
+def costs(runs: Sequence[Run]) -> str:
     """The best held-out loss against parameters and against compute, with the Pareto front."""
     shown = [run for run in runs if math.isfinite(run.val_loss)]
     with mpl.rc_context(STYLE):
@@ -167,7 +170,7 @@ def costs(runs: Sequence[Run], ink: str | None = None) -> str:
             axes.margins(x=0.25, y=0.15)
             axes.set_xlabel(label)
         panels[0].set_ylabel("best held-out loss (nats)")
-        return _svg(figure, ink)
+        return _svg(figure, None)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -187,7 +190,7 @@ def _amount(value: float) -> str:
 
 
 def _svg(figure: Figure, ink: str | None) -> str:
-    """The figure as an element to stand in a page, or, with an ink, a file of its own."""
+    """The figure as an element, or with an ink as a file on white."""
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=ink is None, metadata={"Date": None})
     text = out.getvalue().replace(INK, ink or "currentColor")
