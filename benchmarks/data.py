@@ -109,7 +109,7 @@ def sparse_store(folder: Path) -> None:
         domains={},
         duplicates=0,
         empty=0,
-        longest={},
+        longest={"name": "", "tokens": 0},
         largest_id=50256,
         held_out=[0, 0],
         tokenizer=load_tokenizer("gpt2").spec(),

@@ -57,7 +57,8 @@ def _job_name(number: int, overrides: list[str]) -> str:
     swept = os.environ.get(SWEPT, "").split("|")
     pairs = (override.lstrip("+").partition("=") for override in overrides)
     words = [f"{key.rpartition('.')[2]}={value}" for key, _, value in pairs if key in swept]
-    return re.sub(r"[^\w.=,+-]", "_", f"{number}-{','.join(words)}" if words else f"{number}")
+    name = f"{number}-{','.join(words)}" if words else f"{number}"
+    return re.sub(r"[^\w.=,+-]", "_", name)[:120]  # a folder's name; the number tells it apart
 
 
 OmegaConf.register_new_resolver("unique", unique, use_cache=True, replace=True)

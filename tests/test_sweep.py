@@ -110,6 +110,22 @@ def test_a_folder_of_another_sweep_is_refused(tiny, type_train, tmp_path):
     assert "holds a job with other settings; give the sweep a new hydra.sweep.dir" in typed.err
 
 
+def test_a_folder_with_something_else_in_it_is_left_alone(tiny, type_train, tmp_path):
+    (tmp_path / "sweep" / "0-seed=1").mkdir(parents=True)
+    (tmp_path / "sweep" / "0-seed=1" / "mine.txt").write_text("mine")
+    typed = type_train("-m", *tiny, *SHORT, "seed=1,2", HERE)
+    assert typed.code == 2
+    assert "0-seed=1 is not empty and holds no run; choose another hydra.sweep.dir" in typed.err
+    assert (tmp_path / "sweep" / "0-seed=1" / "mine.txt").read_text() == "mine"
+
+
+def test_a_report_that_fails_is_no_success(tiny, type_train, tmp_path, monkeypatch):
+    monkeypatch.setattr("minigpt.analysis.compare.page.runs_csv", lambda *_: 1 / 0)
+    typed = type_train("-m", *tiny, *SHORT, "seed=1,2", HERE)
+    assert typed.code == 1
+    assert "the report failed: division by zero; the runs are in sweep" in typed.err
+
+
 def test_a_killed_sweep_started_again_ends_as_an_undisturbed_one(tiny, tmp_path):
     sweep = [*tiny, "model.dropout=0.2", "seed=1,2,3", "trainer.max_epochs=3",
              "trainer.limit_train_batches=5"]  # fmt: skip
@@ -175,7 +191,7 @@ def test_a_budget_gives_every_run_the_same_tokens(tiny, type_train, tmp_path):
 
 def test_an_ablation_changes_one_thing_at_a_time(tiny, type_train, tmp_path):
     small = [override for override in tiny if "n_layer" not in override]
-    typed = type_train("+sweep=ablation", "model=base", *small, *SHORT, HERE)
+    typed = type_train("+sweep=ablation", *small, *SHORT, HERE)
     assert (typed.code, typed.err) == (0, "")
     changed = {}
     runs = {run.name.partition("=")[2]: run for run in find_runs([tmp_path / "sweep"])}
@@ -223,4 +239,12 @@ def test_a_summary_of_a_job_names_its_own_overrides(tiny, type_train, tmp_path):
     type_train("-m", *tiny, *SHORT, "seed=1,2", HERE)
     summary = json.loads((tmp_path / "sweep" / "1-seed=2" / "summary.json").read_text())
     assert "seed=2" in summary["overrides"]
-    assert "python train.py" in (tmp_path / "sweep" / "report.md").read_text()
+    report = (tmp_path / "sweep" / "report.md").read_text()
+    assert "trainer.limit_train_batches=4 seed=2" in report
+
+
+def test_a_job_of_a_named_sweep_is_made_again_alone(tiny, type_train, tmp_path):
+    type_train("+sweep=seeds", *tiny, *SHORT, HERE)
+    report = (tmp_path / "sweep" / "report.md").read_text()
+    assert "python train.py" in report
+    assert "sweep=seeds" not in report

@@ -54,8 +54,13 @@ class Sweep(Callback):
         folder = Path(config.hydra.sweep.dir)
         if not folder.is_dir():
             return
-        runs = compare([folder], folder)
-        print_comparison(runs, folder)
+        try:
+            runs = compare([folder], folder)
+            print_comparison(runs, folder)
+        except Exception as error:  # of which Hydra would make a warning, and an exit code of 0
+            traceback.print_exception(error)
+            _say(f"the report failed: {_reason(error)}; the runs are in {folder}")
+            raise SystemExit(1) from None
         unfinished = [run for run in runs if run.status != "finished"]
         if unfinished:
             _say(
@@ -73,7 +78,8 @@ def run_job(cfg: DictConfig, folder: Path, train: Train) -> float:
     """
     summary = _summary(folder)
     _check_same(cfg, folder)
-    if summary.get("status") == "finished":
+    tested = summary.get("test") or not (summary.get("data") or {}).get("tokens", {}).get("test")
+    if summary.get("status") == "finished" and tested:
         _say(f"job {folder.name} is finished already")
         return float((summary.get("best") or {}).get("val/loss", math.nan))
     resume = summary.get("status") != "failed" and (folder / "checkpoints/last.ckpt").exists()
@@ -101,6 +107,10 @@ def _record_failure(cfg: DictConfig, folder: Path, error: Exception) -> None:
 def _check_same(cfg: DictConfig, folder: Path) -> None:
     path = folder / "config.yaml"
     if not path.exists():
+        if any(folder.iterdir()):
+            raise UserError(
+                f"{folder} is not empty and holds no run; choose another hydra.sweep.dir"
+            )
         return
     was, now = OmegaConf.to_container(OmegaConf.load(path)), run_config(cfg)
     assert isinstance(was, dict)

@@ -1,5 +1,6 @@
 """How long a run is, where it is given tokens or operations instead of epochs."""
 
+import math
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
@@ -19,6 +20,9 @@ class BudgetConfig:
     def __post_init__(self) -> None:
         check_types("budget", self)
         check_positive("budget", self, "tokens", "flops", "validations")
+        for name in ("tokens", "flops"):
+            if not math.isfinite(getattr(self, name) or 0):
+                raise UserError(f"budget.{name} must be a finite number")
         if self.tokens is not None and self.flops is not None:
             raise UserError("budget.tokens and budget.flops are both set; one has to decide")
 
@@ -41,13 +45,21 @@ def budget_steps(budget: BudgetConfig, model: GPTConfig, blocks_per_step: int) -
 def apply_budget(
     trainer: pl.Trainer, budget: BudgetConfig, model: GPTConfig, batch_size: int
 ) -> None:
-    """Ends a trainer's run with its budget, and spreads the validations over it."""
-    accumulate = trainer.accumulate_grad_batches
-    steps = budget_steps(budget, model, batch_size * trainer.world_size * accumulate)
+    """Ends a trainer's run with its budget, and spreads the validations over it.
+
+    Raises UserError where batches are accumulated.
+    """
+    steps = budget_steps(budget, model, batch_size * trainer.world_size)
     if steps is None:
         return
+    if trainer.accumulate_grad_batches > 1:
+        # An epoch's last step can be of fewer batches, so steps would not count tokens.
+        raise UserError(
+            "a budget and trainer.accumulate_grad_batches above 1 do not go together; raise "
+            "data.batch_size or lower it, or set trainer.max_epochs instead of the budget"
+        )
     trainer.fit_loop.max_epochs = -1
     trainer.fit_loop.epoch_loop.max_steps = steps
     # Counted in batches from the start of the run, across epochs.
     trainer.check_val_every_n_epoch = None
-    trainer.val_check_interval = steps * accumulate // budget.validations
+    trainer.val_check_interval = steps // budget.validations

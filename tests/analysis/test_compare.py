@@ -138,6 +138,49 @@ def test_runs_are_ranked_by_held_out_loss_finished_ones_first(tmp_path):
     assert "d failed: the loss is nan at step 3" in said
 
 
+def test_the_same_run_twice_says_nothing_of_chance(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    write_run(tmp_path / "b" / "a", 5.0)
+    write_run(tmp_path / "c", 4.0, optimizer__lr=5e-4)
+    assert not any("seeds" in line for line in findings(find_runs([tmp_path])))
+    assert len(find_runs([tmp_path, tmp_path / "a", tmp_path / "." / "c"])) == 3
+
+
+def test_keys_that_change_together_are_not_taken_for_one(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    write_run(tmp_path / "b", 4.5, model__n_layer=4, model__n_head=8)
+    runs = find_runs([tmp_path])
+    assert differing(runs) == ["model.n_layer", "model.n_head"]
+    assert not any(line.startswith("model.") for line in findings(runs))
+
+
+def test_a_loss_beyond_any_number_and_a_row_cut_short_are_survived(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    write_run(tmp_path / "b", 900.0, optimizer__lr=1.0)
+    with (tmp_path / "a" / "metrics.csv").open("a") as file:
+        file.write(",1.0\n")
+    said = findings(compare([tmp_path], tmp_path / "out"))
+    assert "perplexity +inf%" in " ".join(said)
+
+
+def test_budgets_that_differ_or_were_not_spent_alike_are_not_called_fair(tmp_path):
+    for name, tokens, given in (("a", 1000, 1000), ("b", 2000, 2000), ("c", 900, 1000)):
+        write_run(tmp_path / name, 5.0, seed=tokens)
+        config = json.loads((tmp_path / name / "config.yaml").read_text())
+        config["budget"] = {"tokens": given, "flops": None}
+        (tmp_path / name / "config.yaml").write_text(json.dumps(config))
+        summary = json.loads((tmp_path / name / "summary.json").read_text())
+        (tmp_path / name / "summary.json").write_text(
+            json.dumps({**summary, "tokens_seen": tokens})
+        )
+    said = findings(find_runs([tmp_path]))
+    assert any(line.startswith("Not given the same: budget.tokens was 1000, 2000") for line in said)
+    said = findings(find_runs([tmp_path / "a", tmp_path / "c"]))
+    assert any(
+        "Not given the same: budget.tokens was 1000; the runs had up to 1.1" in x for x in said
+    )
+
+
 def test_only_what_differs_and_does_something_is_named(tmp_path):
     write_run(tmp_path / "x", 5.0, name="one")
     write_run(tmp_path / "y", 5.0, name="two", optimizer__lr=1.0, seed=2)

@@ -1,5 +1,7 @@
 """A budget is the same for every run, whatever its batch size or width."""
 
+import math
+
 import pytest
 
 from minigpt.config import build, compose_config
@@ -42,6 +44,7 @@ def test_the_least_budget_is_a_step_for_each_validation():
         ((None, -1.0, 4), "budget.flops must be above 0"),
         ((1, 1, 4), "budget.tokens and budget.flops are both set; one has to decide"),
         ((1, None, 0), "budget.validations must be above 0"),
+        ((math.inf, None, 4), "budget.tokens must be a finite number"),
         (("1M", None, 4), "budget.tokens must be float or null, got '1M'"),
     ],
 )

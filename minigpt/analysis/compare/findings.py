@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from minigpt.analysis.compare.runs import Run, differing, ranked
+from minigpt.training.lit_gpt import perplexity
 
 # A change of held-out loss smaller than this share of it is called marginal where no seeds say
 # how far chance goes.
@@ -39,9 +40,10 @@ def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
     for run in runs:
         if run.status == "finished" and not math.isnan(run.val_loss):
             settings = {key: run.config.get(key) for key in others}
-            found.setdefault(tuple(map(str, settings.values())), Group(settings, [])).runs.append(
-                run
-            )
+            group = found.setdefault(tuple(map(str, settings.values())), Group(settings, []))
+            # The same run again, from another sweep or folder, says nothing of chance.
+            if all(run.config.get("seed") != other.config.get("seed") for other in group.runs):
+                group.runs.append(run)
     return list(found.values())
 
 
@@ -54,7 +56,7 @@ def findings(runs: Sequence[Run]) -> list[str]:
     if best.status == "finished" and not math.isnan(best.val_loss):
         said.append(
             f"Best: {best.name}, held-out loss {best.val_loss:.3f} "
-            f"(perplexity {math.exp(best.val_loss):,.1f})."
+            f"(perplexity {perplexity(best.val_loss):,.1f})."
         )
     said += _spread(together)
     for key in keys:
@@ -129,15 +131,15 @@ def effects(key: str, together: Sequence[Group], keys: Sequence[str]) -> list[Ef
     found = []
     for companion in ("", "data.batch_size" if key == "model.n_embd" else ""):
         free = {key, companion}
-        cells: dict[tuple[str, ...], dict[Any, Group]] = {}
+        cells: dict[tuple[str, ...], dict[Any, list[Group]]] = {}
         for group in together:
             rest = tuple(str(group.settings[k]) for k in keys if k != "seed" and k not in free)
-            cells.setdefault(rest, {})[group.settings.get(key)] = group
+            cells.setdefault(rest, {}).setdefault(group.settings.get(key), []).append(group)
         steps: dict[tuple[Any, Any], list[tuple[Group, Group]]] = {}
         for cell in cells.values():
-            values = sorted(cell, key=_order)
-            for low, high in pairwise(values):
-                steps.setdefault((low, high), []).append((cell[low], cell[high]))
+            for low, high in pairwise(sorted(cell, key=_order)):
+                if len(cell[low]) == len(cell[high]) == 1:  # else it is not clear what to pair
+                    steps.setdefault((low, high), []).append((cell[low][0], cell[high][0]))
         for (low, high), pairs in steps.items():
             found.append(_mean_effect(key, low, high, pairs, companion))
         if found:
@@ -156,7 +158,7 @@ def _mean_effect(
         if batches[0][0] != batches[0][1]:
             also = f" (and {companion} {batches[0][0]} to {batches[0][1]})"
     seconds = statistics.fmean(b.mean("seconds") / a.mean("seconds") - 1 for a, b in pairs)
-    return Effect(key, low, high, len(pairs), loss, math.exp(loss) - 1, seconds, also)
+    return Effect(key, low, high, len(pairs), loss, perplexity(loss) - 1, seconds, also)
 
 
 def _effect(key: str, together: Sequence[Group], keys: Sequence[str]) -> list[str]:
@@ -178,7 +180,8 @@ def _stability(runs: Sequence[Run]) -> str:
         jumps += [(b - a, run.name) for a, b in pairwise(losses)]
         norms = [value for *_, value in run.series("grad_norm")]
         if norms:
-            peaks.append((max(norms) / statistics.median(norms), max(norms), run.name))
+            usual = statistics.median(norms)
+            peaks.append((max(norms) / usual if usual else 1.0, max(norms), run.name))
     diverged = [run.name for run in runs if "the loss is " in run.reason]
     word = f"Diverged: {', '.join(diverged)}." if diverged else "Nothing diverged"
     if not jumps or not peaks:
@@ -211,20 +214,30 @@ def _fairness(runs: Sequence[Run]) -> list[str]:
     if len(finished) < 2:
         return []
     budgets = {
-        kind: {run.config.get(f"budget.{kind}") for run in finished} for kind in ("tokens", "flops")
+        kind: {run.config.get(f"budget.{kind}", "null") for run in finished}
+        for kind in ("tokens", "flops")
     }
     tokens = [run.tokens for run in finished]
     flops = [run.flops for run in finished]
-    for kind, given in budgets.items():
-        if len(given) == 1 and (value := given.pop()) not in (None, "null"):
-            return [f"Fair by budget.{kind}={value:g}: every run was given the same."]
     ratio = max(tokens) / min(tokens)
     same = "the same tokens" if ratio < 1.02 else f"up to {ratio:.1f} times the tokens"
     compute = max(flops) / min(flops)
-    return [
-        f"No budget was set: the runs had {same} and up to {compute:.1f} times the compute of each "
-        "other (budget.tokens or budget.flops makes them equal)."
-    ]
+    unequal = f"the runs had {same} and up to {compute:.1f} times the compute of each other"
+    for kind, given in budgets.items():
+        spent = ratio if kind == "tokens" else compute
+        if given != {"null"} and len(given) == 1 and spent < 1.05:
+            value = float(given.pop())
+            return [
+                f"Fair by budget.{kind}={value:g}: every run was given the same, to within "
+                f"{spent - 1:.1%}."
+            ]
+        if given != {"null"}:
+            return [f"Not given the same: budget.{kind} was {_listed(given)}; {unequal}."]
+    return [f"No budget was set: {unequal} (budget.tokens or budget.flops makes them equal)."]
+
+
+def _listed(values: set[Any]) -> str:
+    return ", ".join(sorted(map(str, values)))
 
 
 def _settings(settings: dict[str, Any]) -> str:

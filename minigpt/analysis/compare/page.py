@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from minigpt.analysis.compare.findings import (
+    REPORT_B,
     ReportRow,
     beside_report_b,
     findings,
@@ -146,15 +147,17 @@ def _content(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _report_cells(entry: ReportRow, rows: Sequence[ReportRow]) -> list[str]:
-    run, first = entry.run, rows[0]
+    run = entry.run
+    bases = [row for row in rows if row.run.experiment == "baseline"]
+    base = bases[0] if bases and bases[0].run.status == "finished" else None
     return [
         run.name,
         _number(run.train_loss, ".4f"),
         _number(perplexity(run.train_loss), ",.2f"),
-        _number(run.seconds / first.run.seconds, ".2f") if run.status == "finished" else "",
+        _number(run.seconds / base.run.seconds, ".2f") if base and run.status == "finished" else "",
         f"{entry.loss:.4f}",
         f"{math.exp(entry.loss):,.2f}",
-        f"{entry.hours / first.hours:.2f}",
+        f"{entry.hours / REPORT_B['baseline']['hours']:.2f}",
     ]
 
 
@@ -165,7 +168,9 @@ def _again(run: Run) -> str:
     checkout = f"git checkout {commit}\n" if commit else ""
     overrides = run.summary.get("overrides")
     if overrides is not None:
-        command = shlex.join(["python", "train.py", *overrides])
+        # What is swept stands among them as the value that this run had.
+        own = [given for given in overrides if not given.lstrip("+").startswith("sweep=")]
+        command = shlex.join(["python", "train.py", *own])
     return f"{checkout}{command}" if command else f"minigpt: the settings are in {run.folder}"
 
 
@@ -180,7 +185,7 @@ def html(runs: Sequence[Run], content: dict[str, Any]) -> str:
         for i, (run, cells) in enumerate(zip(runs, content["cells"], strict=True))
     ]
     axes = ("optimizer.lr", "model.n_embd")
-    measured = [run for run in runs if math.isfinite(run.val_loss)]
+    measured = [run for run in runs if run.status == "finished" and math.isfinite(run.val_loss)]
     both = all(len({run.config.get(key) for run in measured}) > 1 for key in axes)
     return environment.get_template("report.html.jinja").render(
         **content,

@@ -138,6 +138,7 @@ def heat_map(runs: Sequence[Run], rows: str, columns: str) -> str:
 
 def costs(runs: Sequence[Run]) -> str:
     """The best held-out loss against parameters and against compute, with the Pareto front."""
+    runs = [run for run in runs if run.status == "finished"]
     shown = [run for run in runs if math.isfinite(run.val_loss)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.6), layout="constrained")

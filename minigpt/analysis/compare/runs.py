@@ -97,6 +97,8 @@ class Run:
         else:  # still at its first log
             per_step = float(self.config["data.batch_size"] * self.config["model.block_size"])
         for row in self.history:
+            if not row["step"].isdigit():
+                continue  # a row that a kill cut short
             step = int(row["step"])
             tokens = step * per_step
             if row.get("tokens_per_second"):
@@ -124,10 +126,12 @@ def find_runs(places: Sequence[Path]) -> list[Run]:
     for place in places:
         if not place.is_dir():
             raise UserError(f"{place} is no folder; name run folders or a sweep's")
-        found = sorted((p.parent for p in place.rglob("config.yaml")), key=_natural)
+        inside = {path.parent for path in place.resolve().rglob("config.yaml")}
+        # A run's own subfolders can hold a logger's files of that name.
+        found = [folder for folder in inside if inside.isdisjoint(folder.parents)]
         if not found:
             raise UserError(f"{place} holds no run: there is no config.yaml in or below it")
-        folders.update(dict.fromkeys(found))
+        folders.update(dict.fromkeys(sorted(found, key=_natural)))
     names = _names(list(folders))
     return [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
 
@@ -163,19 +167,19 @@ def _natural(path: Path) -> list[tuple[int, str]]:
             for part in path.parts]  # fmt: skip
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
-    """The keys of the configuration that are not the same in all runs; what follows is left out.
+# Keys that refer to another by default, and follow it.
+FOLLOWING = {"model.embd_dropout": "model.dropout", "data.stride": "model.block_size"}
 
-    A key goes where another always changes with it and stands before it, as a block's length does
-    with the stride that refers to it.
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The keys of the configuration that are not the same in all runs, most telling first.
+
+    One that refers to another goes where both always change together.
     """
     values = {key: [run.config.get(key) for run in runs] for run in runs for key in run.config}
     changed = [key for key, found in values.items() if any(v != found[0] for v in found)]
-    kept: list[str] = []
-    for key in sorted(changed, key=_importance):
-        if not any(values[key] == values[other] for other in kept):
-            kept.append(key)
-    return kept
+    kept = [key for key in changed if values[key] != values.get(FOLLOWING.get(key, ""))]
+    return sorted(kept, key=_importance)
 
 
 def _importance(key: str) -> tuple[int, str]:

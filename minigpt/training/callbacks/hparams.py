@@ -22,7 +22,7 @@ LAYOUT = {
 }
 
 # What a run may be compared by; the rest of the configuration is plumbing.
-SECTIONS = ("model", "data", "optimizer", "scheduler", "trainer", "loss", "seed")
+SECTIONS = ("model", "data", "optimizer", "scheduler", "trainer", "budget", "loss", "seed")
 
 
 class TensorBoardHparams(pl.Callback):
