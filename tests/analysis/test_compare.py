@@ -12,6 +12,7 @@ from minigpt.analysis.compare.page import compare
 from minigpt.analysis.compare.plots import pareto_front
 from minigpt.analysis.compare.runs import differing, find_runs, ranked
 from minigpt.errors import UserError
+from minigpt.training.lit_gpt import perplexity
 
 MODEL = {
     "n_layer": 2, "n_head": 4, "n_embd": 128, "mlp_ratio": 4, "block_size": 128,
@@ -38,8 +39,8 @@ def write_run(folder, val, train=None, seconds=100.0, status="finished", reason=
         "wall_seconds": seconds, "peak_memory_bytes": 2**30, "command": "python train.py -m x=1,2",
         "overrides": ["x=1"], "git_commit": "abc", "sample": {"prompt": "The", "text": " <b>"},
         "final": {"train/loss": train, "val/loss": val},
-        "best": {"val/loss": val, "val/perplexity": math.exp(val), "step": 100, "epoch": 1},
-        "test": {"loss": val, "perplexity": math.exp(val)},
+        "best": {"val/loss": val, "val/perplexity": perplexity(val), "step": 100, "epoch": 1},
+        "test": {"loss": val, "perplexity": perplexity(val)},
     }  # fmt: skip
     (folder / "summary.json").write_text(json.dumps(summary))
     with (folder / "metrics.csv").open("w", newline="") as file:
