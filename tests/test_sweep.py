@@ -186,7 +186,7 @@ def test_a_budget_gives_every_run_the_same_tokens(tiny, type_train, tmp_path):
     for run in runs:  # the last step has its validation
         assert run.series("val/loss")[-1][0] == run.figure("steps")
         assert len(run.series("val/loss")) == 2
-    assert "Fair by budget.tokens=2048: every run was given the same." in typed.out
+    assert "Fair by budget.tokens=2048: every run was given the same" in typed.out
 
 
 def test_an_ablation_changes_one_thing_at_a_time(tiny, type_train, tmp_path):

@@ -8,10 +8,13 @@ from tests.conftest import run_folders
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_mlflow_keeps_the_same_figures_in_a_local_store(tiny, type_train, tmp_path):
-    typed = type_train(*tiny, "logger=mlflow", "trainer.max_epochs=1")
+    # MLflow remembers a relative address by the folder that it was first used in.
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    given = ["logger=mlflow", f"logger.mlflow.tracking_uri={store}"]
+    typed = type_train(*tiny, *given, "trainer.max_epochs=1")
     assert typed.code == 0, typed.err
     assert run_folders(tmp_path)
-    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    client = MlflowClient(store)
     experiment = client.get_experiment_by_name("minigpt")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.data.metrics["val/loss"] > 0
