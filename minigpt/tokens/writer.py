@@ -4,21 +4,18 @@ A part is a shard of each split and a record of what they hold. Parts end at the
 however often a preparation is stopped, so a continued one writes the same bytes.
 """
 
-import hashlib
-import io
 import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from minigpt.errors import UserError
+from minigpt.tokens.durable import LongDocument, Shard, explained, write_whole
 from minigpt.tokens.readers import Document
 from minigpt.tokens.split import SPLITS, Digest, HeldOut
 from minigpt.tokens.store import MANIFEST, Ids, Manifest, shard_path
@@ -26,7 +23,6 @@ from minigpt.tokens.tokenizer import Tokenizer, id_dtype
 
 PART_TOKENS = 1 << 24  # a part ends with the document that brings it to as many
 BATCH_CHARS = 1 << 18  # text handed to a thread at a time
-COPY_BYTES = 1 << 20
 
 
 @dataclass
@@ -65,7 +61,7 @@ def write_parts(
 
     Raises UserError where the disk refuses; finished parts stay, and the next call goes on.
     """
-    with _explained(folder):
+    with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         parts = _finished(folder, id_dtype(recipe.tokenizer.n_vocab - 1).itemsize)
         writer = _Writer(recipe, folder, parts)
@@ -73,11 +69,11 @@ def write_parts(
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for piece in _tokenized(documents, recipe, skip, pool):
-                with _explained(folder):
+                with explained(folder):
                     if not writer.take(piece):
                         break
                 progress(writer.chars, writer.train_tokens)
-        with _explained(folder):
+        with explained(folder):
             writer.end_part()
     finally:
         writer.close()
@@ -86,8 +82,8 @@ def write_parts(
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """The last file of a store, which makes it one; the parts' records go."""
-    with _explained(folder):
-        _durable(folder / MANIFEST, manifest.to_json().encode())
+    with explained(folder):
+        write_whole(folder / MANIFEST, manifest.to_json().encode())
         for path in folder.glob("part-*.json"):
             path.unlink()
 
@@ -175,15 +171,15 @@ class _Writer:
         self.chars = 0
         self.read = 0
         self.seen = _SeenTexts()
-        self.long: _Long | None = None
+        self.long: LongDocument | None = None
         self.part = Part()
-        self.shards: dict[str, _Shard] = {}
+        self.shards: dict[str, Shard] = {}
 
     def take(self, piece: _Piece) -> bool:
         """One more piece; False where the corpus has its max_tokens."""
         self.chars += len(piece.text)
         if not piece.alone and piece.ids is not None:
-            self.long = self.long or _Long(self.folder, self.dtype)
+            self.long = self.long or LongDocument(self.folder, self.dtype)
             self.long.add(piece.ids)
         if piece.whole is None:  # more of the document is to come
             return True
@@ -246,9 +242,9 @@ class _Writer:
         if recipe.end_of_text and end is not None and room != 0:
             yield np.array([end], self.dtype)
 
-    def _shard(self, split: str) -> "_Shard":
+    def _shard(self, split: str) -> "Shard":
         if split not in self.shards:
-            self.shards[split] = _Shard(shard_path(self.folder, split, len(self.parts)), self.dtype)
+            self.shards[split] = Shard(shard_path(self.folder, split, len(self.parts)), self.dtype)
         return self.shards[split]
 
     def end_part(self) -> None:
@@ -261,7 +257,7 @@ class _Writer:
             shard = self._shard(split)
             part.sha256[split] = shard.finish()
             part.largest_id = max(part.largest_id, shard.largest_id)
-        _durable(_record_path(self.folder, len(self.parts)), json.dumps(asdict(part)).encode())
+        write_whole(_record_path(self.folder, len(self.parts)), json.dumps(asdict(part)).encode())
         self.parts.append(part)
         self.shards = {}
 
@@ -298,66 +294,6 @@ class _SeenTexts:
         return True
 
 
-class _Shard:
-    """A file under a temporary name until it is whole and on disk."""
-
-    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        self.path = path
-        self.dtype = dtype
-        self.partial = path.with_name(path.name + ".partial")
-        self.file = self.partial.open("wb", buffering=0)
-        self.sha256 = hashlib.sha256()
-        self.largest_id = 0
-        self.buffer = bytearray()
-
-    def write(self, ids: Ids) -> None:
-        self.buffer += ids.tobytes()
-        if len(self.buffer) >= COPY_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self.buffer:
-            self.sha256.update(self.buffer)
-            self.largest_id = max(
-                self.largest_id, int(np.frombuffer(self.buffer, self.dtype).max())
-            )
-            _write(self.file, self.buffer)
-            self.buffer = bytearray()
-
-    def finish(self) -> str:
-        self._flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        os.replace(self.partial, self.path)
-        return self.sha256.hexdigest()
-
-    def discard(self) -> None:
-        self.file.close()
-        self.partial.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-
-
-class _Long:
-    """The ids of a document too long to hold, on disk until it is known where they go."""
-
-    def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
-        self.path = folder / "long-document.partial"
-        self.file = self.path.open("w+b", buffering=0)
-        self.dtype = dtype
-
-    def add(self, ids: Ids) -> None:
-        _write(self.file, ids.tobytes())
-
-    def ids(self) -> Iterator[Ids]:
-        self.file.seek(0)
-        while content := self.file.read(COPY_BYTES):
-            yield np.frombuffer(content, self.dtype)
-
-    def close(self) -> None:
-        self.file.close()
-        self.path.unlink(missing_ok=True)
-
-
 def _record_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:05}.json"
 
@@ -381,44 +317,3 @@ def _finished(folder: Path, itemsize: int) -> list[Part]:
         if path not in keep:
             path.unlink()
     return parts
-
-
-def _durable(path: Path, content: bytes) -> None:
-    """A file, and the names in its folder, on disk whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            _sync(file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _write(file: io.FileIO, content: bytes | bytearray) -> None:
-    """All of it: a raw file may take less at a time. None is buffered, to fail again at closing."""
-    view = memoryview(content)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """A full or forbidden disk in one line; nothing half-written stays, what is whole does."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {folder}: {error.strerror}; free some space or set data.root, and the "
-            "same command goes on from what is finished"
-        ) from None

@@ -1,0 +1,117 @@
+"""Files of a token store: whole on disk, or not there at all."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from minigpt.errors import UserError
+from minigpt.tokens.store import Ids
+
+COPY_BYTES = 1 << 20
+
+
+class Shard:
+    """A file under a temporary name until it is whole and on disk."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self.path = path
+        self.dtype = dtype
+        self.partial = path.with_name(path.name + ".partial")
+        self.file = self.partial.open("wb", buffering=0)
+        self.sha256 = hashlib.sha256()
+        self.largest_id = 0
+        self.buffer = bytearray()
+
+    def write(self, ids: Ids) -> None:
+        self.buffer += ids.tobytes()
+        if len(self.buffer) >= COPY_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.buffer:
+            self.sha256.update(self.buffer)
+            self.largest_id = max(
+                self.largest_id, int(np.frombuffer(self.buffer, self.dtype).max())
+            )
+            _write(self.file, self.buffer)
+            self.buffer = bytearray()
+
+    def finish(self) -> str:
+        self._flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self.partial, self.path)
+        return self.sha256.hexdigest()
+
+    def discard(self) -> None:
+        self.file.close()
+        self.partial.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+
+class LongDocument:
+    """The ids of a document too long to hold, on disk until it is known where they go."""
+
+    def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
+        self.path = folder / "long-document.partial"
+        self.file = self.path.open("w+b", buffering=0)
+        self.dtype = dtype
+
+    def add(self, ids: Ids) -> None:
+        _write(self.file, ids.tobytes())
+
+    def ids(self) -> Iterator[Ids]:
+        self.file.seek(0)
+        while content := self.file.read(COPY_BYTES):
+            yield np.frombuffer(content, self.dtype)
+
+    def close(self) -> None:
+        self.file.close()
+        self.path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file, and the names in its folder, on disk whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            _sync(file)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write(file: io.FileIO, content: bytes | bytearray) -> None:
+    """All of it: a raw file may take less at a time. None is buffered, to fail again at closing."""
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """A full or forbidden disk in one line; nothing half-written stays, what is whole does."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {folder}: {error.strerror}; free some space or set data.root, and the "
+            "same command goes on from what is finished"
+        ) from None
