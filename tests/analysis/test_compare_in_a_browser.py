@@ -21,7 +21,14 @@ addEventListener("load", () => {
   const boxes = [...document.querySelectorAll("svg")].map(svg => svg.getBoundingClientRect());
   const asked = performance.getEntriesByType("resource").map(entry => entry.name)
     .filter(name => !name.startsWith("data:"));
+  const differences = () => [...document.querySelectorAll("#differences tr")].map(
+    row => [...row.cells].map(cell => cell.textContent).join(" "));
+  const atFirst = differences();
+  const right = document.getElementById("right");
+  right.value = 3;
+  right.dispatchEvent(new Event("change"));
   document.title = JSON.stringify({
+    differences: [atFirst, differences()],
     errors, asked, svgs: boxes.map(box => [box.width, box.height]),
     lines: document.querySelectorAll("svg path").length,
     rows: document.querySelectorAll("tbody tr").length,
@@ -57,6 +64,11 @@ def test_the_report_renders_by_itself(tmp_path, dark):
     assert all(width > 300 and height > 100 for width, height in found["svgs"])
     assert found["lines"] > 50
     assert found["overflow"] <= 0
+    # The two best runs differ in their rate; the best and the worst, chosen by hand, in both.
+    assert found["differences"] == [
+        ["optimizer.lr 0.001 0.0005"],
+        ["optimizer.lr 0.001 0.0005", "model.n_embd 256 128"],
+    ]
     assert "CONSOLE" not in done.stderr
     # The pictures' text takes the page's colour: light on a dark page.
     brightness = sum(map(int, re.findall(r"\d+", found["ink"])[:3])) / 3

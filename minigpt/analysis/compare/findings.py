@@ -7,50 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from minigpt.analysis.compare.effects import Group, chance, effects, groups
 from minigpt.analysis.compare.runs import Run, differing, ranked
 from minigpt.training.lit_gpt import perplexity
-
-# A change of held-out loss smaller than this share of it is called marginal where no seeds say
-# how far chance goes.
-MARGINAL = 0.01
-
-
-@dataclass
-class Group:
-    """Runs that differ in their seed alone."""
-
-    settings: dict[str, Any]  # of the differing keys but the seed
-    runs: list[Run]
-
-    def mean(self, figure: str) -> float:
-        return statistics.fmean(getattr(run, figure) for run in self.runs)
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation of the best held-out loss over seeds; NaN for a single one."""
-        if len(self.runs) < 2:
-            return math.nan
-        return statistics.stdev(run.val_loss for run in self.runs)
-
-
-def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
-    """Finished runs with a held-out loss, by all that was set but the seed."""
-    found: dict[tuple[Any, ...], Group] = {}
-    others = [key for key in keys if key != "seed"]
-    for run in runs:
-        if run.status == "finished" and not math.isnan(run.val_loss):
-            settings = {key: run.config.get(key) for key in others}
-            group = found.setdefault(tuple(map(str, settings.values())), Group(settings, []))
-            # The same run again, from another sweep or folder, says nothing of chance.
-            if all(run.config.get("seed") != other.config.get("seed") for other in group.runs):
-                group.runs.append(run)
-    return list(found.values())
 
 
 def findings(runs: Sequence[Run]) -> list[str]:
     """Sentences, the most important first."""
-    keys = differing(runs)
-    together = groups(runs, keys)
+    settings = [key for key in differing(runs) if key != "seed"]
+    together = groups(runs, settings)
     said = []
     best = ranked(runs)[0]
     if best.status == "finished" and not math.isnan(best.val_loss):
@@ -59,9 +24,9 @@ def findings(runs: Sequence[Run]) -> list[str]:
             f"(perplexity {perplexity(best.val_loss):,.1f})."
         )
     said += _spread(together)
-    for key in keys:
-        if key != "seed":
-            said += _effect(key, together, keys)
+    noise = chance(together)
+    least = min((group.mean("val_loss") for group in together), default=math.nan)
+    said += [effect.sentence(noise, least) for effect in effects(together, settings)]
     said.append(_stability(runs))
     said += _generalisation(runs)
     said += _fairness(runs)
@@ -80,96 +45,6 @@ def _spread(together: Sequence[Group]) -> list[str]:
         f"deviation of {chance(together):.3f} nats (at most {widest.spread:.3f}, "
         f"{_settings(widest.settings)})."
     ]
-
-
-def chance(together: Sequence[Group]) -> float:
-    """How far the seed alone moves a held-out loss: the pooled standard deviation, or NaN."""
-    several = [group for group in together if len(group.runs) > 1]
-    if not several:
-        return math.nan
-    freedom = sum(len(group.runs) - 1 for group in several)
-    return math.sqrt(sum(g.spread**2 * (len(g.runs) - 1) for g in several) / freedom)
-
-
-@dataclass
-class Effect:
-    """What going from one value of a key to another did, mean over the pairs that allow it."""
-
-    key: str
-    low: Any
-    high: Any
-    pairs: int
-    loss: float  # nats, the second less the first
-    perplexity: float  # as a share of the first
-    seconds: float
-    also: str  # what else changed within the pairs
-
-    def sentence(self, noise: float, least: float) -> str:
-        better = "lower" if self.loss < 0 else "higher"
-        if not math.isnan(noise):
-            # Two means of several seeds each differ by chance by about this much.
-            marginal = abs(self.loss) < 2 * noise
-            why = f"; chance alone moves it by {noise:.3f}"
-        else:
-            marginal = abs(self.loss) < MARGINAL * least
-            why = "; one seed, so chance is not ruled out"
-        word = "marginal: " if marginal else ""
-        mean = f", mean of {self.pairs} pairs" if self.pairs > 1 else ""
-        return (
-            f"{self.key} {self.low} to {self.high}{self.also}: {word}held-out loss "
-            f"{abs(self.loss):.3f} nats {better}, perplexity {self.perplexity:+.1%}, time "
-            f"{self.seconds:+.0%}{mean}{why}."
-        )
-
-
-def effects(key: str, together: Sequence[Group], keys: Sequence[str]) -> list[Effect]:
-    """The effects of a key between its neighbouring values, all other settings being equal.
-
-    Width and batch size are allowed to change together where nothing else is to be had, as in
-    report B, and the effect says so.
-    """
-    found = []
-    for companion in ("", "data.batch_size" if key == "model.n_embd" else ""):
-        free = {key, companion}
-        cells: dict[tuple[str, ...], dict[Any, list[Group]]] = {}
-        for group in together:
-            rest = tuple(str(group.settings[k]) for k in keys if k != "seed" and k not in free)
-            cells.setdefault(rest, {}).setdefault(group.settings.get(key), []).append(group)
-        steps: dict[tuple[Any, Any], list[tuple[Group, Group]]] = {}
-        for cell in cells.values():
-            for low, high in pairwise(sorted(cell, key=_order)):
-                if len(cell[low]) == len(cell[high]) == 1:  # else it is not clear what to pair
-                    steps.setdefault((low, high), []).append((cell[low][0], cell[high][0]))
-        for (low, high), pairs in steps.items():
-            found.append(_mean_effect(key, low, high, pairs, companion))
-        if found:
-            break
-    return found
-
-
-def _mean_effect(
-    key: str, low: Any, high: Any, pairs: list[tuple[Group, Group]], companion: str
-) -> Effect:
-    losses = [b.mean("val_loss") - a.mean("val_loss") for a, b in pairs]
-    loss = statistics.fmean(losses)
-    also = ""
-    if companion:
-        batches = [(a.settings.get(companion), b.settings.get(companion)) for a, b in pairs]
-        if batches[0][0] != batches[0][1]:
-            also = f" (and {companion} {batches[0][0]} to {batches[0][1]})"
-    seconds = statistics.fmean(b.mean("seconds") / a.mean("seconds") - 1 for a, b in pairs)
-    return Effect(key, low, high, len(pairs), loss, perplexity(loss) - 1, seconds, also)
-
-
-def _effect(key: str, together: Sequence[Group], keys: Sequence[str]) -> list[str]:
-    noise = chance(together)
-    least = min((group.mean("val_loss") for group in together), default=math.nan)
-    return [effect.sentence(noise, least) for effect in effects(key, together, keys)]
-
-
-def _order(value: Any) -> tuple[int, float, str]:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (0, float(value), "") if number else (1, 0.0, str(value))
 
 
 def _stability(runs: Sequence[Run]) -> str:

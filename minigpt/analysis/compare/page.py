@@ -22,7 +22,7 @@ from minigpt.analysis.compare.plots import costs, curves, heat_map
 from minigpt.analysis.compare.runs import Run, differing, find_runs, ranked
 from minigpt.training.lit_gpt import perplexity
 
-COMPARED = 12  # runs whose differences stand side by side; more do not fit a page
+COMPARED = 12  # runs whose settings stand side by side in report.md; the page has any two
 SAMPLES = 8
 
 
@@ -97,7 +97,7 @@ def table(runs: Sequence[Run], keys: Sequence[str]) -> tuple[list[str], list[lis
         cells.append(
             [
                 run.name,
-                *(_short(run.config.get(key)) for key in keys),
+                *(_shortened(_text(run.config.get(key))) for key in keys),
                 _number(run.parameters, ","),
                 _number(run.train_loss, ".3f"),
                 _number(perplexity(run.train_loss), ",.1f"),
@@ -120,7 +120,6 @@ def table(runs: Sequence[Run], keys: Sequence[str]) -> tuple[list[str], list[lis
 def _content(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, Any]:
     """What both pages say."""
     columns, cells = table(runs, keys)
-    shown = runs[:COMPARED]
     report_b = beside_report_b(runs)
     statuses = [run.status for run in runs]
     finished = statuses.count("finished")
@@ -133,10 +132,8 @@ def _content(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, Any]:
         "cells": cells,
         "report_b": [_report_cells(entry, report_b) for entry in report_b],
         "report_b_findings": report_b_findings(report_b),
-        "differences": {
-            "names": [run.name for run in shown],
-            "rows": [(key, [_short(run.config.get(key)) for run in shown]) for key in keys],
-        },
+        "runs": [run.name for run in runs],
+        "settings": [(key, [_text(run.config.get(key)) for run in runs]) for key in keys],
         "samples": [
             {"name": run.name, **run.summary["sample"]}
             for run in runs[:SAMPLES]
@@ -205,9 +202,9 @@ def markdown(content: dict[str, Any]) -> str:
                    "report's perplexity", "report's time, baseline = 1"]  # fmt: skip
         parts += ["## Beside report B", _markdown_table(columns, content["report_b"])]
         parts.append("\n".join(f"- {finding}" for finding in content["report_b_findings"]))
-    differences = content["differences"]
-    rows = [[key, *values] for key, values in differences["rows"]]
-    parts += ["## How the runs differ", _markdown_table(["key", *differences["names"]], rows)]
+    names = content["runs"][:COMPARED]
+    rows = [[k, *map(_shortened, values[:COMPARED])] for k, values in content["settings"]]
+    parts += ["## How the runs differ", _markdown_table(["key", *names], rows)]
     parts.append("## How to run each again")
     parts += [f"{c['name']}:\n\n```sh\n{c['text']}\n```" for c in content["commands"]]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -234,8 +231,11 @@ def _time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _short(value: Any, most: int = 40) -> str:
-    text = f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
+
+
+def _shortened(text: str, most: int = 40) -> str:
     return text if len(text) <= most else f"...{text[3 - most :]}"
 
 
