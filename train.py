@@ -43,7 +43,7 @@ def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
     """Runs one job in a run folder; returns the best validation loss, which a sweeper minimises."""
     # Only now: --help and a mistyped key must not wait for torch.
     from minigpt.analysis.report import display_path, print_report
-    from minigpt.training.build import build_run, keep_freed_memory
+    from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.interruption import Interrupted
     from minigpt.training.callbacks.summary import RunSummary, reset_peak_memory
@@ -52,7 +52,6 @@ def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
     first_process = "LOCAL_RANK" not in os.environ  # the others join a folder that it has made
     if first_process and not resume and (folder / "config.yaml").exists():
         raise UserError(f"{folder} already holds a run; continue it with resume={folder}")
-    keep_freed_memory()
     run = build_run(cfg)
     resume_from = find_checkpoint(folder) if resume else None
     if resume_from:

@@ -67,7 +67,7 @@ def minigpt_seconds(overrides: list[str], steps: int) -> list[float]:
     share_cores()
     import lightning.pytorch as pl
 
-    from minigpt.training.build import build_run, keep_freed_memory
+    from minigpt.training.build import build_run
 
     class Clock(pl.Callback):
         def __init__(self) -> None:
@@ -76,7 +76,6 @@ def minigpt_seconds(overrides: list[str], steps: int) -> list[float]:
         def on_train_batch_end(self, *_: Any) -> None:
             self.ends.append(time.perf_counter())
 
-    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         cfg = compose_config(
             [

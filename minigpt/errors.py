@@ -18,12 +18,13 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
-def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+def check_choice(key: str, value: Any, choices: Iterable[Any]) -> None:
     """Raises UserError unless value is one of choices."""
     choices = list(choices)
     if value not in choices:
+        names = [str(choice).lower() for choice in choices]
         raise UserError(
-            f"{key}={value} is not one of {', '.join(choices)}{nearest(str(value), choices)}"
+            f"{key}={value} is not one of {', '.join(names)}{nearest(str(value), names)}"
         )
 
 

@@ -58,9 +58,9 @@ def test_a_job_that_cannot_run_and_one_that_diverges_leave_the_others(
 ):
     loss = LitGPT.loss
 
-    def breaking(self, batch):
+    def breaking(self, batch, *smoothing):
         broken = self.training and self.seed == 2 and self.global_step == 2
-        return loss(self, batch) * (float("nan") if broken else 1)
+        return loss(self, batch, *smoothing) * (float("nan") if broken else 1)
 
     monkeypatch.setattr(LitGPT, "loss", breaking)
     typed = type_train("-m", *tiny, *SHORT, "model.n_head=1,3", "seed=1,2,3", HERE)
@@ -91,7 +91,7 @@ def test_the_same_command_skips_what_is_finished_and_retries_what_failed(
 ):
     sweep = ["-m", *tiny, *SHORT, "seed=1,2", HERE]
     loss = LitGPT.loss
-    monkeypatch.setattr(LitGPT, "loss", lambda self, batch: loss(self, batch) * (
+    monkeypatch.setattr(LitGPT, "loss", lambda self, batch, *smoothing: loss(self, batch) * (
         float("nan") if self.seed == 2 else 1))  # fmt: skip
     assert type_train(*sweep).code == 1
     monkeypatch.setattr(LitGPT, "loss", loss)

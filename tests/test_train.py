@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from minigpt.training.checkpoint import read_checkpoint
@@ -211,9 +212,9 @@ def test_accumulated_batches_are_one_step(tiny, type_train, tmp_path):
 def test_a_loss_that_is_no_number_stops_before_the_step(tiny, type_train, tmp_path, monkeypatch):
     loss = LitGPT.loss
 
-    def breaking(self, batch):
+    def breaking(self, batch, *smoothing):
         broken = self.training and self.global_step == 3
-        return loss(self, batch) * (float("nan") if broken else 1)
+        return loss(self, batch, *smoothing) * (float("nan") if broken else 1)
 
     monkeypatch.setattr(LitGPT, "loss", breaking)
     typed = type_train(*tiny)
@@ -224,6 +225,59 @@ def test_a_loss_that_is_no_number_stops_before_the_step(tiny, type_train, tmp_pa
     assert summary(folder)["status"] == "failed"
     assert "the loss is nan" in summary(folder)["reason"]
     assert summary(folder)["steps"] == 3
+
+
+def test_where_reading_a_loss_waits_it_is_read_when_logged_and_before_anything_is_saved(
+    tiny, type_train, tmp_path, monkeypatch
+):
+    loss = LitGPT.loss
+
+    def breaking(self, batch, *smoothing):
+        broken = self.training and self.global_step >= 3
+        return loss(self, batch, *smoothing) * (float("nan") if broken else 1)
+
+    monkeypatch.setattr(LitGPT, "loss", breaking)
+    monkeypatch.setattr(LitGPT, "reading_waits", True)
+    typed = type_train(*tiny, "trainer.log_every_n_steps=5", "name=logged")
+    assert typed.code == 2
+    assert typed.err.startswith("error: the loss is nan at step 5 (epoch 1, or since the last log)")
+    typed = type_train(*tiny, "trainer.log_every_n_steps=1000", "name=saved")
+    assert typed.code == 2
+    assert "or since the last log), so nothing was validated" in typed.err
+    typed = type_train(*tiny, "trainer.log_every_n_steps=1000", "trainer.limit_val_batches=0")
+    assert "or since the last log), so nothing was saved" in typed.err
+    assert not list((tmp_path / "outputs").rglob("*.ckpt"))
+
+
+def test_the_reference_trains_as_the_fast_way_does(tiny, type_train, tmp_path):
+    for name in ("default", "reference"):
+        typed = type_train(*tiny, f"trainer={name}", "trainer.max_epochs=2", f"name={name}",
+                           "trainer.accelerator=cpu", "model.dropout=0.2")  # fmt: skip
+        assert typed.code == 0, typed.err
+    fast, plain = (next((tmp_path / "outputs" / n).iterdir()) for n in ("default", "reference"))
+    config = OmegaConf.load(plain / "config.yaml")
+    assert config["loss"] == "dense"
+    assert config["optimizer"]["fused"] is config["trainer"]["keep_freed_memory"] is False
+    assert config["trainer"]["precision"] == "32-true"
+    assert summary(plain)["loss"] == "dense"
+    for ours, reference in zip(summary(fast)["epochs"], summary(plain)["epochs"], strict=True):
+        assert ours["train/loss"] == pytest.approx(reference["train/loss"], rel=0.005)
+
+
+def test_smoothing_is_of_the_training_loss_alone(tiny, type_train, tmp_path):
+    for smoothing in (0.0, 0.2):
+        type_train(*tiny, f"label_smoothing={smoothing}", f"name=s{smoothing}",
+                   "trainer.max_epochs=1", "optimizer.lr=1e-9")  # fmt: skip
+    plain, smooth = (summary(next((tmp_path / "outputs" / f"s{s}").iterdir())) for s in (0.0, 0.2))
+    assert smooth["best"]["val/loss"] == pytest.approx(plain["best"]["val/loss"], abs=1e-6)
+    assert smooth["final"]["train/loss"] != plain["final"]["train/loss"]
+
+
+@pytest.mark.parametrize("value", ["1.0", "-0.1", "much"])
+def test_a_smoothing_out_of_range_is_refused(tiny, type_train, value):
+    typed = type_train(*tiny, f"label_smoothing={value}")
+    assert typed.code == 2
+    assert "label_smoothing must lie in [0, 1), got" in typed.err
 
 
 def test_tensorboard_reads_scalars_samples_and_hparams(tiny, type_train, tmp_path):

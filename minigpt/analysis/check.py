@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from minigpt.config import build
-from minigpt.errors import UserError, check_choice
+from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig, count_parameters
-from minigpt.model.loss import CHUNK_ROWS, METHODS
+from minigpt.model.loss import CHUNK_ROWS
 from minigpt.tokens.store import count_blocks
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.optim import OptimizerConfig, SchedulerConfig
@@ -57,11 +57,12 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     Raises UserError as the run itself would.
     """
     from minigpt.training.build import build_data, build_trainer
+    from minigpt.training.lit_gpt import check_loss
 
     cfg.run_dir = "outputs"  # where a run would write; nothing does
     build(OptimizerConfig, "optimizer", cfg.optimizer)
     build(SchedulerConfig, "scheduler", cfg.scheduler)
-    check_choice("loss", cfg.loss, METHODS)
+    check_loss(cfg.loss, cfg.label_smoothing)
     data, model = build_data(cfg)
     trainer, _ = build_trainer(cfg)
     apply_budget(trainer, build(BudgetConfig, "budget", cfg.budget), model, data.config.batch_size)

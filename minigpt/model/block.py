@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from minigpt.model.attention import CausalSelfAttention
+from minigpt.model.attention import CausalSelfAttention, KeyValueCache
 
 
 class MLP(nn.Module):
@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.mlp = MLP(n_embd, mlp_ratio, bias)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        x = x + self.dropout(self.attn(self.ln_1(x)))
+        x = x + self.dropout(self.attn(self.ln_1(x), cache))
         return x + self.dropout(self.mlp(self.ln_2(x)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from minigpt.errors import UserError, check_types
+from minigpt.model.attention import KeyValueCache
 from minigpt.model.gpt import GPT
 
 
@@ -37,13 +38,11 @@ class Sampling:
 
 
 def next_token_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """(B, V) logits -> (B, V) probabilities after temperature, top-k and top-p.
+    """(B, V) logits -> (B, V) probabilities after temperature, top-k and top-p; not for greedy.
 
     Top-p keeps the smallest set of likeliest tokens whose probability reaches p (Holtzman et al.,
     2020); top-k (Fan et al., 2018) keeps the k likeliest.
     """
-    if sampling.greedy:
-        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
     logits = logits.float() / sampling.temperature
     if sampling.top_k is not None:
         kth = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]
@@ -58,6 +57,18 @@ def next_token_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     return p
 
 
+def draw(p: Tensor, rng: torch.Generator) -> Tensor:
+    """(B, V) probabilities -> (B, 1) ids, one uniform number a row read off the running sum.
+
+    torch.multinomial needs a random number for every word.
+    """
+    below = p.cumsum(-1)
+    total = below[:, -1:]
+    u = torch.rand(total.shape, generator=rng, device=p.device) * total
+    # Strictly less than the total, so that the answer has a probability above 0.
+    return torch.searchsorted(below, u.minimum(total.nextafter(total.new_zeros(()))), right=True)
+
+
 @torch.no_grad()
 def generate(
     net: GPT, tokens: Tensor, max_new_tokens: int, sampling: Sampling, seed: int
@@ -67,11 +78,22 @@ def generate(
     The draws depend on the seed alone, and no other random state is touched.
     """
     rng = torch.Generator(tokens.device).manual_seed(seed)
+    context = net.config.block_size
     was_training = net.training
     net.eval()
-    for _ in range(max_new_tokens):
-        last = net.hidden(tokens[:, -net.config.block_size :])[:, -1]
-        p = next_token_probabilities(net.head(last), sampling)
-        tokens = torch.cat([tokens, torch.multinomial(p, 1, generator=rng)], dim=1)
+    caches: list[KeyValueCache] | None = net.empty_caches(tokens.shape[0])
+    unseen = tokens[:, -context:]  # what the caches do not hold yet
+    # Every token has another length, for each of which a compiler would begin anew.
+    with torch.compiler.set_stance("force_eager"):
+        for _ in range(max_new_tokens):
+            logits = net.head(net.hidden(unseen, caches)[:, -1])
+            if sampling.greedy:
+                new = logits.argmax(-1, keepdim=True)
+            else:
+                new = draw(next_token_probabilities(logits, sampling), rng)
+            tokens = torch.cat([tokens, new], dim=1)
+            unseen = new
+            if tokens.shape[1] > context:  # the window slides, and every position with it
+                caches, unseen = None, tokens[:, -context:]
     net.train(was_training)
     return tokens

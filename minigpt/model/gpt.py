@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from minigpt.errors import UserError, check_choice, check_positive, check_types
+from minigpt.model.attention import KeyValueCache
 from minigpt.model.block import Block
 
 INITS = ("gpt2", "torch")
@@ -94,15 +95,25 @@ class GPT(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """(B, T) token ids -> (B, T, C) final, normalised hidden states; T at most block_size."""
+    def hidden(self, tokens: Tensor, caches: list[KeyValueCache] | None = None) -> Tensor:
+        """(B, T) token ids -> (B, T, C) final, normalised hidden states; T at most block_size.
+
+        With caches the tokens follow those that they hold, and are added to them.
+        """
         x = self.wte(tokens)
         if self.wpe is not None:
-            x = x + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
+            start = caches[0].length if caches else 0
+            x = x + self.wpe(torch.arange(start, start + tokens.shape[1], device=tokens.device))
         x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x)
+        for i, block in enumerate(self.blocks):
+            x = block(x, caches[i]) if caches else block(x)
         return self.ln_f(x)
+
+    def empty_caches(self, sequences: int) -> list[KeyValueCache]:
+        """One for each block, with room for block_size positions."""
+        c = self.config
+        shape = sequences, c.n_head, c.block_size, c.n_embd // c.n_head
+        return [KeyValueCache(shape, like=self.wte.weight) for _ in self.blocks]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) token ids -> (B, T, V) logits of the token that follows each position."""

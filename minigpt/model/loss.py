@@ -24,8 +24,8 @@ CHUNK_ROWS = 512
 
 def resolve_method(method: str, device: torch.device) -> str:
     """The path that `loss=auto` stands for on a device; other names stand for themselves."""
-    if method == "bfloat16" and device.type != "cpu":
-        raise UserError(f"loss=bfloat16 is for a CPU, this run is on {device.type}; use loss=auto")
+    if method == "bfloat16" and device.type not in ("cpu", "cuda"):
+        raise UserError(f"loss=bfloat16 is not for {device.type}; use loss=auto")
     if method != "auto":
         return method
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
@@ -34,25 +34,40 @@ def resolve_method(method: str, device: torch.device) -> str:
 
 
 def next_token_loss(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, method: str = "dense"
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    method: str = "dense",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Mean cross-entropy of the head's prediction, in nats per target that is not IGNORE.
 
     hidden (..., C), weight (V, C), bias (V) or None, targets (...) -> scalar. Every method
-    computes the same function; see `resolve_method` for the choice among them.
+    computes the same function; see `resolve_method` for the choice among them. Smoothing gives
+    that share of each target to all words alike (Szegedy et al., 2016).
     """
     hidden, targets = hidden.flatten(0, -2), targets.flatten()
+    count = (targets != IGNORE).sum().clamp_min(1)  # nothing to predict costs nothing
     if method == "bfloat16":
-        with_grad = torch.is_grad_enabled()
-        return _Bfloat16Head.apply(hidden, weight, bias, targets, with_grad)
+        loss = _Bfloat16Head.apply(hidden, weight, bias, targets, count, torch.is_grad_enabled())
+    else:
+        loss = _summed_loss(hidden, weight, bias, targets, method) / count
+    if label_smoothing:
+        loss = loss + label_smoothing * _above_mean(hidden, weight, bias, targets) / count
+    return loss
+
+
+def _summed_loss(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, method: str
+) -> Tensor:
     if hidden.is_cuda and torch.is_autocast_enabled("cuda"):
         # The chunked op stands outside autocast, so the products' precision is set by hand.
         dtype = torch.get_autocast_dtype("cuda")
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
-    count = (targets != IGNORE).sum().clamp_min(1)  # nothing to predict costs nothing
     if method == "chunked" and hasattr(F, "linear_cross_entropy"):  # torch >= 2.13
-        nats = F.linear_cross_entropy(
+        return F.linear_cross_entropy(
             hidden,
             weight,
             targets,
@@ -61,15 +76,25 @@ def next_token_loss(
             ignore_index=IGNORE,
             options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=CHUNK_ROWS),
         )
-    else:
-        logits = F.linear(hidden, weight, bias)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        nats = F.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORE)
-    return nats / count
+    logits = F.linear(hidden, weight, bias)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORE)
+
+
+def _above_mean(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    """How far the targets' logits lie above the mean logit, summed over the targets; scalar.
+
+    It is what smoothing adds, whatever the log-sum-exp, and linear, so no logits are needed: the
+    mean of -log p over all words is that of the target plus this.
+    """
+    counted = targets != IGNORE
+    h, wanted = hidden[counted], targets[counted]
+    above = (h * (weight[wanted] - weight.mean(0))).sum()
+    return above if bias is None else above + (bias[wanted] - bias.mean()).sum()
 
 
 class _Bfloat16Head(torch.autograd.Function):
-    """Head and loss on a CPU with bfloat16 instructions, a chunk of rows at a time.
+    """Head and loss where there are bfloat16 instructions, a chunk of rows at a time.
 
     The products take bfloat16 and sum in float32, and each chunk's logits turn in place into
     probabilities and then into their own gradient, while they are still in the cache. So the
@@ -83,6 +108,7 @@ class _Bfloat16Head(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         targets: Tensor,
+        count: Tensor,
         with_grad: bool,
     ) -> Tensor:
         N, V = hidden.shape[0], weight.shape[0]
@@ -94,7 +120,7 @@ class _Bfloat16Head(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if with_grad else None
         grad_weight: Tensor | None = None
         grad_bias = None if bias is None else torch.zeros_like(bias)
-        buffer = torch.empty(min(N, CHUNK_ROWS), V, dtype=torch.bfloat16)
+        buffer = h.new_empty(min(N, CHUNK_ROWS), V)
         for start in range(0, N, CHUNK_ROWS):
             rows = slice(start, min(start + CHUNK_ROWS, N))
             p = buffer[: rows.stop - start]
@@ -103,7 +129,7 @@ class _Bfloat16Head(torch.autograd.Function):
             else:
                 torch.addmm(b, h[rows], w.T, out=p)
             torch.softmax(p, dim=-1, out=p)
-            row = torch.arange(rows.stop - start)
+            row = torch.arange(rows.stop - start, device=p.device)
             p_target = p[row, wanted[rows]].float()
             # The smallest bfloat16 keeps a probability that underflows at 87 nats, not infinity.
             nats = -p_target.clamp_min(torch.finfo(torch.bfloat16).tiny).log()
@@ -122,20 +148,20 @@ class _Bfloat16Head(torch.autograd.Function):
             if grad_bias is not None:
                 # A product with ones: summing bfloat16 down the columns is far slower.
                 grad_bias += torch.mm(keep.T, p)[0]
-        count = counted.sum().clamp_min(1)
         if grad_hidden is not None:
             ctx.save_for_backward(grad_hidden, grad_weight, grad_bias, count)
         return (total / count).to(hidden.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
         grad_hidden, grad_weight, grad_bias, count = ctx.saved_tensors
         scale = grad / count
         return (
             grad_hidden.mul_(scale),
             grad_weight.mul_(scale),
             None if grad_bias is None else grad_bias.mul_(scale),
+            None,
             None,
             None,
         )

@@ -135,6 +135,7 @@ class DataConfig(CorpusConfig):
     eval_batch_size: int
     shuffle: bool
     num_workers: int
+    on_gpu: bool  # hold the text on the GPU, where it takes at most a quarter of what is free
 
     def __post_init__(self) -> None:
         super().__post_init__()

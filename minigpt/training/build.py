@@ -5,6 +5,7 @@ import inspect
 import logging
 import platform
 import shutil
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from minigpt.config import build, plain
-from minigpt.errors import UserError, nearest
+from minigpt.errors import UserError, check_choice, nearest
 from minigpt.model.gpt import GPTConfig
 from minigpt.tokens.config import DataConfig
 from minigpt.training.budget import BudgetConfig, apply_budget
@@ -25,6 +26,9 @@ from minigpt.training.checkpoint import DurableCheckpointIO
 from minigpt.training.datamodule import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.optim import OptimizerConfig, SchedulerConfig
+
+OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
+COMPILE = (False, True, "reduce-overhead")
 
 
 @dataclass
@@ -50,11 +54,15 @@ def build_run(cfg: DictConfig) -> Run:
     tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "processes": trainer.world_size}
     torch.manual_seed(cfg.seed)
-    lit = LitGPT(model, optimizer, scheduler, tokenizer, order, cfg.loss, cfg.seed)
+    lit = LitGPT(model, optimizer, scheduler, tokenizer, order, cfg.loss,
+                 cfg.label_smoothing, cfg.seed)  # fmt: skip
     if compile_blocks:
         _check_compiler(trainer)
+        if trainer.is_global_zero:
+            print("compiling the blocks: the first step takes longer", file=sys.stderr)
         for block in lit.net.blocks:
-            block.compile()  # in place: the parameters keep their names
+            # In place: the parameters keep their names.
+            block.compile(mode=None if compile_blocks is True else compile_blocks)
     return Run(data, lit, trainer)
 
 
@@ -74,16 +82,18 @@ def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
     return data, model
 
 
-def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool]:
+def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
+    """The trainer, and how the blocks are to be compiled, with the process set up for both."""
     arguments = plain(cfg.trainer)
     _check_trainer(arguments)
-    compile_blocks = arguments.pop("compile")
+    compile_blocks, keep_freed, tf32 = (arguments.pop(key) for key in OWN_KEYS)
+    keep_freed_memory(keep_freed)
     if arguments["precision"] == "auto":
         on_gpu = arguments["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         bfloat16 = on_gpu and torch.cuda.is_bf16_supported()
         arguments["precision"] = "bf16-mixed" if bfloat16 else "32-true"
     if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
     callbacks = [instantiate(plain(c)) for c in (cfg.callbacks or {}).values()]
     loggers = [instantiate(plain(c)) for c in (cfg.logger or {}).values()]
     quieten_lightning()
@@ -108,11 +118,14 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool]:
 
 def _check_trainer(arguments: dict[str, Any]) -> None:
     """Raises UserError for what Lightning would accept and fail on later, or never."""
-    known = [*inspect.signature(pl.Trainer).parameters, "compile"]
+    known = [*inspect.signature(pl.Trainer).parameters, *OWN_KEYS]
     for key in arguments:
         if key not in known:
             names = [f"trainer.{name}" for name in known]
             raise UserError(f"unknown key trainer.{key}{nearest(f'trainer.{key}', names)}")
+    check_choice("trainer.compile", arguments["compile"], COMPILE)
+    for key in ("keep_freed_memory", "tf32"):
+        check_choice(f"trainer.{key}", arguments[key], (True, False))
     unlimited = -1
     for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps"):
         value = arguments[key]
@@ -156,8 +169,8 @@ def quieten_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def keep_freed_memory() -> None:
-    """Tells glibc's allocator to keep what is freed; other systems are left alone.
+def keep_freed_memory(keep: bool) -> None:
+    """Tells glibc's allocator to keep what is freed, or not to; other systems are left alone.
 
     A training step frees and takes the same large buffers over and over. By default each is
     mapped anew and zeroed page by page, which costs a third of a small model's step.
@@ -166,5 +179,5 @@ def keep_freed_memory() -> None:
         return
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
     libc = ctypes.CDLL(None)
-    libc.mallopt(M_MMAP_MAX, 0)
-    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(M_MMAP_MAX, 0 if keep else 65_536)  # glibc's own values
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 128 * 1024)

@@ -43,6 +43,7 @@ class TokenDataModule(pl.LightningDataModule):
             "val": Blocks(self.store.tokens("val"), block_size, block_size, IGNORE),
             "test": Blocks(self.store.tokens("test"), block_size, block_size, IGNORE),
         }
+        self._on_device: dict[str, DeviceBlocks] = {}
         ways_out = {
             "train": "give more text or a smaller model.block_size",
             "val": "give more text, or name some: data.val_files=[...]",
@@ -104,15 +105,60 @@ class TokenDataModule(pl.LightningDataModule):
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
         seed = self.seed if split == "train" and self.config.shuffle else None
-        batches = BlockBatches(self.blocks[split], batch_size, seed, rank, world_size)
-        return BlockLoader(batches, self.config.num_workers, position)
+        blocks = self._nearest(split)
+        batches = BlockBatches(blocks, batch_size, seed, rank, world_size)
+        # What is on the GPU cannot be cut by another process, and is cut faster than it is asked.
+        workers = self.config.num_workers if isinstance(blocks, Blocks) else 0
+        return BlockLoader(batches, workers, position)
+
+    def _nearest(self, split: str) -> "Blocks | DeviceBlocks":
+        """The blocks of a split, on the GPU where that is wanted and they fit."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if device.type != "cuda" or not self.config.on_gpu:
+            return self.blocks[split]
+        if split not in self._on_device:
+            free, _ = torch.cuda.mem_get_info(device)
+            if 4 * DeviceBlocks.nbytes(self.blocks[split]) > free:
+                return self.blocks[split]
+            self._on_device[split] = DeviceBlocks(self.blocks[split], device)
+        return self._on_device[split]
+
+
+class DeviceBlocks:
+    """Blocks whose tokens lie on a device, so that a batch's numbers are all that travels."""
+
+    def __init__(self, blocks: Blocks, device: torch.device) -> None:
+        self.blocks = blocks
+        # The last block may reach past the end, where nothing is to be predicted.
+        past_the_end = np.full(blocks.block_size, IGNORE, np.int32)
+        ids = np.concatenate([blocks.tokens[:], past_the_end], dtype=np.int32, casting="unsafe")
+        self.ids = torch.from_numpy(ids).to(device)
+        self.window = torch.arange(blocks.block_size + 1, device=device)
+
+    @staticmethod
+    def nbytes(blocks: Blocks) -> int:
+        return 4 * (len(blocks.tokens) + blocks.block_size)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def batch(self, indices: Indices) -> Batch:
+        """(B) block numbers -> what Blocks.batch gives, on the device."""
+        starts = torch.from_numpy(indices * self.blocks.stride).to(self.ids.device)
+        window = self.ids[starts[:, None] + self.window].long()
+        return window[:, :-1].clamp_min(0), window[:, 1:]
 
 
 class BlockBatches(Dataset[Batch]):
     """Batch number -> batch, for one rank; workers and ranks share one global order."""
 
     def __init__(
-        self, blocks: Blocks, batch_size: int, seed: int | None, rank: int, world_size: int
+        self,
+        blocks: Blocks | DeviceBlocks,
+        batch_size: int,
+        seed: int | None,
+        rank: int,
+        world_size: int,
     ) -> None:
         self.blocks = blocks
         self.batch_size = batch_size
@@ -130,10 +176,13 @@ class BlockBatches(Dataset[Batch]):
         n_blocks = len(self.blocks)
         if start >= n_blocks:
             # This rank has nothing left but must take part: a block without a single target.
-            inputs, targets = self.blocks.batch(np.zeros(1, np.int64))
-            return torch.from_numpy(inputs), torch.full(targets.shape, IGNORE)
-        inputs, targets = self.blocks.batch(self._order(number)[: n_blocks - start])
-        return torch.from_numpy(inputs), torch.from_numpy(targets)
+            inputs, targets = self._cut(np.zeros(1, np.int64))
+            return inputs, torch.full_like(targets, IGNORE)
+        return self._cut(self._order(number)[: n_blocks - start])
+
+    def _cut(self, indices: Indices) -> Batch:
+        batch = self.blocks.batch(indices)
+        return torch.as_tensor(batch[0]), torch.as_tensor(batch[1])
 
     def _order(self, number: int) -> Indices:
         """(B) blocks of a batch; places past the last block hold no block's number.
@@ -169,6 +218,7 @@ class BlockLoader:
         self.batches = batches
         self.num_workers = num_workers
         self.position = position
+        self.pinned = torch.cuda.is_available() and isinstance(batches.blocks, Blocks)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -182,4 +232,5 @@ class BlockLoader:
             batch_size=None,
             sampler=range(start, len(self)),
             num_workers=self.num_workers,
+            pin_memory=self.pinned,  # so that a copy to the GPU is not waited for
         )

@@ -38,10 +38,11 @@ class LitGPT(pl.LightningModule):
         tokenizer: dict[str, Any],
         data: dict[str, Any],
         loss: str,
+        label_smoothing: float,
         seed: int,
     ) -> None:
         super().__init__()
-        check_choice("loss", loss, METHODS)
+        check_loss(loss, label_smoothing)
         # Plain types only, so that the checkpoint opens with weights_only=True.
         self.save_hyperparameters(
             {
@@ -51,6 +52,7 @@ class LitGPT(pl.LightningModule):
                 "tokenizer": tokenizer,
                 "data": data,
                 "loss": loss,
+                "label_smoothing": label_smoothing,
                 "seed": seed,
             },
             logger=False,
@@ -58,6 +60,7 @@ class LitGPT(pl.LightningModule):
         self.optimizer_config = optimizer
         self.scheduler_config = scheduler
         self.loss_name = loss
+        self.label_smoothing = label_smoothing
         self.seed = seed
         self.net = GPT(model)
         self.epoch_meter = LossMeter()  # this epoch's training loss
@@ -74,30 +77,48 @@ class LitGPT(pl.LightningModule):
         """The path of the loss on the device that the network is on."""
         return resolve_method(self.loss_name, self.device)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy of a batch in nats a target; a scalar."""
         inputs, targets = batch
-        hidden = self.net.hidden(inputs)
-        head = self.net.head
-        return next_token_loss(hidden, head.weight, head.bias, targets, self.loss_method)
+        hidden, head = self.net.hidden(inputs), self.net.head
+        return next_token_loss(
+            hidden, head.weight, head.bias, targets, self.loss_method, label_smoothing
+        )
 
     # Training
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         where = [self.seed, self.current_epoch, batch_idx, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1))
-        loss = self.loss(batch)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss.item()} at step {self.global_step} (epoch "
-                f"{self.current_epoch + 1}, batch {batch_idx + 1}), so training stopped before "
-                "that step; try a lower optimizer.lr, a warm-up (scheduler=warmup_cosine) or "
-                "trainer.gradient_clip_val"
+        loss = self.loss(batch, self.label_smoothing)
+        if not self.reading_waits:
+            self._check_finite(
+                loss.item(), f"batch {batch_idx + 1}), so training stopped before that step"
             )
         tokens = (batch[1] != IGNORE).sum()
         self.epoch_meter.add(loss, tokens)
         self.step_meter.add(loss, tokens)
         return loss
+
+    @property
+    def reading_waits(self) -> bool:
+        """Whether a number is read only once the device has done all that it was given.
+
+        On a GPU, which is given its work ahead, each read would cost a step's worth of that.
+        """
+        return self.device.type != "cpu"
+
+    def _check_finite(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at step {self.global_step} (epoch "
+                f"{self.current_epoch + 1}, {where}; try a lower optimizer.lr, a warm-up "
+                "(scheduler=warmup_cosine) or trainer.gradient_clip_val"
+            )
+
+    def _check_since_log(self, so: str) -> None:
+        if self.step_meter.totals is not None:
+            self._check_finite(self.step_meter.mean(), f"or since the last log), so {so}")
 
     def configure_gradient_clipping(
         self,
@@ -137,6 +158,7 @@ class LitGPT(pl.LightningModule):
         stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
         if not stepped or self.global_step % self.trainer.log_every_n_steps:
             return
+        self._check_since_log("training stopped")
         loss, tokens = self.step_meter.mean(), self.step_meter.tokens()
         seconds = time.perf_counter() - self.step_started
         self._restart_step_meter()
@@ -181,6 +203,7 @@ class LitGPT(pl.LightningModule):
         self._log({"train/loss_epoch": loss, "train/perplexity_epoch": perplexity(loss)})
 
     def on_validation_epoch_start(self) -> None:
+        self._check_since_log("nothing was validated")
         self.eval_meter.reset()
         self._validation_started = time.perf_counter()
 
@@ -216,6 +239,7 @@ class LitGPT(pl.LightningModule):
     # Resuming
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._check_since_log("nothing was saved")
         checkpoint["meters"] = {
             "epoch": self.epoch_meter.state_dict(),
             "step": self.step_meter.state_dict(),
@@ -229,6 +253,14 @@ class LitGPT(pl.LightningModule):
         self.step_meter.load_state_dict(meters["step"], self.device)
         self.tokens_seen = meters["tokens_seen"]
         self.train_seconds = meters["train_seconds"]
+
+
+def check_loss(loss: str, label_smoothing: float) -> None:
+    """Raises UserError for a loss that there is not."""
+    check_choice("loss", loss, METHODS)
+    number = isinstance(label_smoothing, int | float) and not isinstance(label_smoothing, bool)
+    if not (number and 0 <= label_smoothing < 1):
+        raise UserError(f"label_smoothing must lie in [0, 1), got {label_smoothing!r}")
 
 
 def perplexity(loss: float) -> float:

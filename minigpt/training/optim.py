@@ -21,6 +21,7 @@ class OptimizerConfig:
     betas: list[float]
     eps: float
     weight_decay: float
+    fused: bool  # one kernel for all parameters
     decay: str  # all: every parameter; matrices: not the biases and norms
 
     def __post_init__(self) -> None:
@@ -61,7 +62,9 @@ def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
     if kept:
         groups.append({"params": kept, "weight_decay": 0.0})
     beta1, beta2 = config.betas
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(beta1, beta2), eps=config.eps, fused=True)
+    return torch.optim.AdamW(
+        groups, lr=config.lr, betas=(beta1, beta2), eps=config.eps, fused=config.fused
+    )
 
 
 def lr_factor(config: SchedulerConfig, step: int, total_steps: int, epoch_steps: int) -> float:

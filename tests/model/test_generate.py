@@ -1,10 +1,12 @@
 """Sampling as its parameters promise, without a trace on anything else."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from minigpt.errors import UserError
-from minigpt.model.generate import Sampling, generate, next_token_probabilities
+from minigpt.model.generate import Sampling, draw, generate, next_token_probabilities
 from minigpt.model.gpt import GPT
 from tests.model.test_gpt import SMALL
 
@@ -15,7 +17,6 @@ LOGITS = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
     ("sampling", "expected"),
     [
         (Sampling(), [0.5, 0.3, 0.15, 0.05]),
-        (Sampling(greedy=True), [1, 0, 0, 0]),
         (Sampling(top_k=2), [0.625, 0.375, 0, 0]),
         (Sampling(top_k=99), [0.5, 0.3, 0.15, 0.05]),
         (Sampling(top_p=0.7), [0.625, 0.375, 0, 0]),  # 0.5 is short of 0.7, 0.5 + 0.3 reaches it
@@ -42,6 +43,31 @@ def test_greedy_takes_the_likeliest_token_and_slides_the_window():
         logits = net(expected[:, -12:])[:, -1]
         expected = torch.cat([expected, logits.argmax(-1, keepdim=True)], dim=1)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "none"])
+def test_what_is_cached_changes_no_hidden_state(positions):
+    torch.manual_seed(0)
+    net = GPT(replace(SMALL, positions=positions)).eval()
+    tokens = torch.randint(37, (3, 12))
+    caches = net.empty_caches(3)
+    parts = [net.hidden(tokens[:, :5], caches)]
+    parts += [net.hidden(tokens[:, i : i + 1], caches) for i in range(5, 12)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), net.hidden(tokens), rtol=1e-5, atol=1e-6)
+
+
+def test_a_draw_is_as_likely_as_its_probability_and_never_an_impossible_one():
+    p = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
+    drawn = draw(p.expand(20_000, 6), torch.Generator().manual_seed(1)).flatten()
+    shares = drawn.bincount(minlength=6) / 20_000
+    torch.testing.assert_close(shares, p, rtol=0, atol=0.015)  # four standard deviations
+    assert shares[[0, 2, 5]].tolist() == [0, 0, 0]
+
+
+def test_a_number_on_the_edge_draws_the_last_possible_token(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.ones(shape))
+    p = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    assert draw(p, torch.Generator()).tolist() == [[1], [2]]
 
 
 def test_draws_follow_from_the_seed_alone_and_leave_no_trace():

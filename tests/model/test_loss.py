@@ -32,15 +32,20 @@ def value_and_gradients(tensors, compute):
 
 @pytest.mark.parametrize("method", TOLERANCE)
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("n", [1, 100, CHUNK_ROWS, CHUNK_ROWS + 1, 2 * CHUNK_ROWS + 90])
-def test_value_and_gradients_agree_with_float64(method, bias, n):
-    tensors, targets = problem(n, bias)
+def test_value_and_gradients_agree_with_float64(method, bias, smoothing, n):
+    tensors, targets = problem(n, bias, seed=n)
 
     def exact(h, w, b):
-        return F.cross_entropy(F.linear(h, w, b), targets, ignore_index=IGNORE)
+        return F.cross_entropy(
+            F.linear(h, w, b), targets, ignore_index=IGNORE, label_smoothing=smoothing
+        )
 
     expected = value_and_gradients([None if t is None else t.double() for t in tensors], exact)
-    found = value_and_gradients(tensors, lambda h, w, b: next_token_loss(h, w, b, targets, method))
+    found = value_and_gradients(
+        tensors, lambda h, w, b: next_token_loss(h, w, b, targets, method, smoothing)
+    )
     for ours, theirs in zip(found, expected, strict=True):
         assert (ours - theirs).norm() <= TOLERANCE[method] * theirs.norm()
 

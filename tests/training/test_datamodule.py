@@ -7,7 +7,13 @@ import torch
 
 from minigpt.config import build, compose_config
 from minigpt.errors import UserError
-from minigpt.training.datamodule import BlockBatches, BlockLoader, DataConfig, TokenDataModule
+from minigpt.training.datamodule import (
+    BlockBatches,
+    BlockLoader,
+    DataConfig,
+    DeviceBlocks,
+    TokenDataModule,
+)
 
 
 def module(overrides, block_size=8, seed=1):
@@ -27,6 +33,18 @@ def test_report_a_has_1264_batches_of_its_5056_windows(tmp_path):
     inputs, targets = next(iter(data.train_dataloader()))
     assert inputs.shape == (4, 64)
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
+
+
+@pytest.mark.parametrize("stride", [1, 3, 8])
+def test_blocks_on_a_device_are_the_blocks(tiny, stride):
+    data = module([*tiny, f"data.stride={stride}"])
+    for blocks in data.blocks.values():
+        numbers = torch.arange(len(blocks)).flip(0).numpy()  # the short last one, first
+        there = DeviceBlocks(blocks, torch.device("cpu"))
+        assert len(there) == len(blocks)
+        for found, expected in zip(there.batch(numbers), blocks.batch(numbers), strict=True):
+            assert found.dtype == torch.int64
+            assert torch.equal(found, torch.from_numpy(expected))
 
 
 def test_the_last_smaller_batch_is_kept(tiny):

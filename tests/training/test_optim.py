@@ -51,7 +51,8 @@ def network():
 
 
 def optimizer_config(**change):
-    values = {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1, "decay": "all"}
+    values = {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.1, "fused": True,
+              "decay": "all"}  # fmt: skip
     return OptimizerConfig(**{**values, **change})
 
 

@@ -22,7 +22,8 @@ LAYOUT = {
 }
 
 # What a run may be compared by; the rest of the configuration is plumbing.
-SECTIONS = ("model", "data", "optimizer", "scheduler", "trainer", "budget", "loss", "seed")
+SECTIONS = ("model", "data", "optimizer", "scheduler", "trainer", "budget", "loss",
+            "label_smoothing", "seed")  # fmt: skip
 
 
 class TensorBoardHparams(pl.Callback):
