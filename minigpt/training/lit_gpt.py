@@ -63,6 +63,7 @@ class LitGPT(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.seed = seed
         self.net = GPT(model)
+        self.trained = list(self.net.parameters())  # walking the modules costs every step
         self.epoch_meter = LossMeter()  # this epoch's training loss
         self.step_meter = LossMeter()  # training loss since it was last logged
         self.eval_meter = LossMeter()
@@ -88,17 +89,25 @@ class LitGPT(pl.LightningModule):
     # Training
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        where = [self.seed, self.current_epoch, batch_idx, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1))
+        self._seed_dropout(batch_idx)
         loss = self.loss(batch, self.label_smoothing)
         if not self.reading_waits:
             self._check_finite(
                 loss.item(), f"batch {batch_idx + 1}), so training stopped before that step"
             )
-        tokens = (batch[1] != IGNORE).sum()
-        self.epoch_meter.add(loss, tokens)
-        self.step_meter.add(loss, tokens)
+        spent = weighed(loss, batch)
+        self.epoch_meter.add(spent)
+        self.step_meter.add(spent)
         return loss
+
+    def _seed_dropout(self, batch_idx: int) -> None:
+        where = [self.seed, self.current_epoch, batch_idx, self.global_rank]
+        seed = int(np.random.SeedSequence(where).generate_state(1, np.uint64)[0] >> 1)
+        # Not torch.manual_seed, which also notes each call for every kind of device that there
+        # could be: a millisecond a step, and memory that only grows.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     @property
     def reading_waits(self) -> bool:
@@ -128,7 +137,7 @@ class LitGPT(pl.LightningModule):
     ) -> None:
         # Lightning's own clipping refuses fused AdamW under mixed precision, and hides the norm.
         limit = math.inf if gradient_clip_val is None else gradient_clip_val
-        self.grad_norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), limit)
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(self.trained, limit)
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.optimizer_config, self.net)
@@ -208,7 +217,7 @@ class LitGPT(pl.LightningModule):
         self._validation_started = time.perf_counter()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.eval_meter.add(self.loss(batch), (batch[1] != IGNORE).sum())
+        self.eval_meter.add(weighed(self.loss(batch), batch))
 
     def on_validation_epoch_end(self) -> None:
         self._log_eval("val")
@@ -253,6 +262,14 @@ class LitGPT(pl.LightningModule):
         self.step_meter.load_state_dict(meters["step"], self.device)
         self.tokens_seen = meters["tokens_seen"]
         self.train_seconds = meters["train_seconds"]
+
+
+def weighed(loss: Tensor, batch: Batch) -> Tensor:
+    """(2): nats and tokens of a batch, given its mean loss; nothing is read from the device."""
+    # Float64, so that an epoch's sum keeps its digits; Apple's GPUs have none.
+    dtype = torch.float32 if loss.device.type == "mps" else torch.float64
+    tokens = (batch[1] != IGNORE).sum().to(dtype)
+    return torch.stack((loss.detach().to(dtype) * tokens, tokens))
 
 
 def check_loss(loss: str, label_smoothing: float) -> None:

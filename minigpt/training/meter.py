@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class LossMeter:
-    """Sums losses weighted by their tokens; float64, so that an epoch's mean keeps its digits."""
+    """Sums nats and tokens."""
 
     def __init__(self) -> None:
         self.reset()
@@ -13,11 +13,9 @@ class LossMeter:
     def reset(self) -> None:
         self.totals: Tensor | None = None  # (2): nats, tokens
 
-    def add(self, loss: Tensor, tokens: Tensor) -> None:
-        """loss: mean over tokens; tokens: how many they were. Both scalars; nothing is copied."""
-        dtype = _dtype(loss.device)
-        update = torch.stack((loss.detach().to(dtype) * tokens, tokens.to(dtype)))
-        self.totals = update if self.totals is None else self.totals + update
+    def add(self, spent: Tensor) -> None:
+        """spent: (2) nats and tokens of a batch."""
+        self.totals = spent if self.totals is None else self.totals + spent
 
     def tokens(self) -> int:
         return 0 if self.totals is None else int(self.totals[1].item())
@@ -34,10 +32,5 @@ class LossMeter:
 
     def load_state_dict(self, state: dict[str, list[float] | None], device: torch.device) -> None:
         totals = state["totals"]
-        self.totals = (
-            None if totals is None else torch.tensor(totals, dtype=_dtype(device), device=device)
-        )
-
-
-def _dtype(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.totals = None if totals is None else torch.tensor(totals, dtype=dtype, device=device)

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import RichProgressBar
@@ -13,6 +14,8 @@ from rich.progress import ProgressColumn, TextColumn
 
 from minigpt.training.lit_gpt import LitGPT, perplexity
 
+SECONDS_BETWEEN = 0.1  # one drawing of the bar and the next
+
 
 class ProgressBar(RichProgressBar):
     """Rich's bar, an epoch at a time, and above it a line for each epoch that is done."""
@@ -20,6 +23,21 @@ class ProgressBar(RichProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._started = time.perf_counter(), trainer.global_step
+        self._drawn = 0.0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # Nobody sees more than this, and drawing a step costs more than counting it.
+        now, last = time.perf_counter(), batch_idx + 1 == trainer.num_training_batches
+        if last or now - self._drawn >= SECONDS_BETWEEN:
+            self._drawn = now
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
         # Lightning's other columns, time and batches a second, say what the metrics say better.
