@@ -316,6 +316,31 @@ def test_learning_rate_and_perplexity_in_the_table_are_those_of_the_step(
         assert float(row["grad_norm"]) > 0
 
 
+def test_a_store_alone_trains_as_its_text_did(tiny, type_train, tmp_path):
+    type_train(*tiny, "name=text")
+    (store,) = (path.parent for path in (tmp_path / "tokens").glob("*/manifest.json"))
+    given = [arg for arg in tiny if not arg.startswith(("data=", "data.files", "data.root"))]
+    typed = type_train(*given, "data=store", f"data.files=[{store}]", "name=store")
+    assert typed.code == 0, typed.err
+    text, alone = (next((tmp_path / "outputs" / name).iterdir()) for name in ("text", "store"))
+    assert losses(alone) == losses(text) != []
+    assert not (tmp_path / "outputs" / "tokens").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ("[]", "data.files=[]: source store needs the folder of one token store"),
+        ("[a,b]", "data.files=['a', 'b']: source store needs the folder of one token store"),
+        ("[nowhere]", "nowhere/manifest.json is missing or broken"),
+    ],
+)
+def test_a_store_that_is_none_is_refused(tiny, type_train, files, message):
+    typed = type_train(*tiny, "data=store", f"data.files={files}")
+    assert typed.code == 2
+    assert message in typed.err
+
+
 def test_early_stopping_is_a_group_and_off_by_default(tiny, type_train, tmp_path):
     long = [*tiny, "trainer.max_epochs=12", "optimizer.lr=0.03", "scheduler=none"]
     type_train(*long, "callbacks=early_stopping", "callbacks.early_stopping.patience=1",

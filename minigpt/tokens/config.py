@@ -12,7 +12,7 @@ from typing import Any
 from minigpt.config import build
 from minigpt.errors import UserError, check_choice, check_positive, check_types
 
-SOURCES = ("sample", "stdlib", "files", "hub", "mix")
+SOURCES = ("sample", "stdlib", "files", "hub", "mix", "store")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SourceConfig:
     """
 
     source: str
-    files: list[str]  # files: paths and globs of text, JSON lines and Parquet
+    files: list[str]  # files: paths and globs of text, JSON lines and Parquet; store: its folder
     val_files: list[str]
     test_files: list[str]
     text_field: str  # of a JSON line, a Parquet file or a hub dataset
@@ -48,6 +48,11 @@ class SourceConfig:
             raise UserError(
                 f"{self.section}.files is empty; name text files or globs: {self.section}.files="
                 "[notes/*.txt]"
+            )
+        if self.source == "store" and len(self.files) != 1:
+            raise UserError(
+                f"{self.section}.files={self.files}: source store needs the folder of one token "
+                f"store: {self.section}.files=[outputs/tokens/NAME]"
             )
         if self.document_start is not None:
             try:
@@ -75,8 +80,8 @@ class PartConfig(SourceConfig):
         check_positive(self.section, self, "weight")
         if not math.isfinite(self.weight):
             raise UserError(f"{self.section}.weight must be a finite number, got {self.weight}")
-        if self.source == "mix":
-            raise UserError(f"{self.section}.source=mix: a mixture cannot hold another")
+        if self.source in ("mix", "store"):
+            raise UserError(f"{self.section}.source={self.source}: a mixture is made of texts")
 
 
 @dataclass(frozen=True)

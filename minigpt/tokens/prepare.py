@@ -45,9 +45,13 @@ def prepare(config: CorpusConfig) -> Prepared:
     The folder is named by what is in it, so changed text, tokenizer or settings make another
     store and never meet a stale one. Its manifest is written last. A preparation that was stopped
     goes on from its finished parts; of two that make the same store one waits for the other.
+    Source store is one made before, opened without its text.
     Raises UserError where the text cannot be read or the store not be written.
     """
     started = time.perf_counter()
+    if config.source == "store":
+        store = TokenStore(Path(config.files[0]))
+        return Prepared(store, False, time.perf_counter() - started, None)
     root = Path(config.root)
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,205 @@
+"""How a training step's speed and memory grow with batch, context, width, depth and vocabulary.
+
+    python benchmarks/growth.py                 writes docs/results/growth.md and growth.svg
+    python benchmarks/growth.py --steps 2 --keys batch --stdout
+
+One size changes at a time, from report B's baseline; each point is a process of its own, and the
+points are visited in turns, so that a busy spell of the machine does not bend one curve alone.
+Also times a whole run of one step.
+"""
+
+import argparse
+import io
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from machine import REPOSITORY, described, in_process, report
+
+BASE = {"batch": 32, "context": 128, "width": 128, "layers": 2, "vocabulary": 50_257}
+POINTS = {
+    "batch": [1, 4, 16, 64, 256],
+    "context": [64, 128, 256, 512, 1024],
+    "width": [64, 128, 256, 512],
+    "layers": [1, 2, 4, 6],
+    "vocabulary": [1_000, 5_000, 20_000, 50_257, 100_000],
+}
+WARM_UP = 2
+
+
+def step_seconds(sizes: dict[str, int], steps: int) -> float:
+    """Median seconds of the step that a run makes, on tokens drawn at random."""
+    from minigpt.config import compose_config, share_cores
+
+    share_cores()
+    import torch
+
+    from minigpt.config import build
+    from minigpt.model.gpt import GPT, GPTConfig
+    from minigpt.model.loss import next_token_loss, resolve_method
+    from minigpt.training.build import keep_freed_memory
+    from minigpt.training.optim import OptimizerConfig, make_optimizer
+
+    keep_freed_memory(True)
+    cfg = compose_config(
+        ["experiment=baseline", f"model.block_size={sizes['context']}",
+         f"model.n_embd={sizes['width']}", f"model.n_layer={sizes['layers']}",
+         f"model.vocab_size={sizes['vocabulary']}"]
+    )  # fmt: skip
+    net = GPT(build(GPTConfig, "model", cfg.model))
+    optimizer = make_optimizer(build(OptimizerConfig, "optimizer", cfg.optimizer), net)
+    method = resolve_method("auto", torch.device("cpu"))
+    seconds = []
+    for _ in range(WARM_UP + steps):
+        tokens = torch.randint(sizes["vocabulary"], (sizes["batch"], sizes["context"] + 1))
+        start = time.perf_counter()
+        hidden = net.hidden(tokens[:, :-1])
+        loss = next_token_loss(hidden, net.head.weight, net.head.bias, tokens[:, 1:], method)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[WARM_UP:])
+
+
+def one_step_seconds(root: str) -> float:
+    """Of a whole `python train.py` of one step: imports, building, the step, its checkpoint."""
+    command = [sys.executable, str(REPOSITORY / "train.py"), "trainer.max_steps=1",
+               "trainer.limit_test_batches=1", f"data.root={root}/tokens"]  # fmt: skip
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return time.perf_counter() - start
+
+
+def exponent(points: list[tuple[int, float]]) -> float:
+    """p of the best y = a x^p, by least squares of the logarithms."""
+    xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
+    return statistics.linear_regression(xs, ys).slope
+
+
+def measure(keys: list[str], steps: int, rounds: int) -> dict[str, dict[int, dict[str, float]]]:
+    """Size -> value -> median seconds a step, and peak bytes."""
+    raw: dict[str, dict[int, list[dict[str, Any]]]] = {k: {v: [] for v in POINTS[k]} for k in keys}
+    with tempfile.TemporaryDirectory() as root:
+        for _ in range(rounds):
+            for key in keys:
+                for value in POINTS[key]:
+                    sizes = [f"{k}={v}" for k, v in {**BASE, key: value}.items()]
+                    found = in_process(__file__, "--point", *sizes, "--steps", str(steps),
+                                       folder=root)  # fmt: skip
+                    raw[key][value].append(found)
+                    print(key, value, found, flush=True)
+    return {
+        key: {
+            value: {m: statistics.median(r[m] for r in rows) for m in ("seconds", "peak")}
+            for value, rows in values.items()
+        }
+        for key, values in raw.items()
+    }
+
+
+def tokens_of(key: str, value: int) -> int:
+    sizes = {**BASE, key: value}
+    return sizes["batch"] * sizes["context"]
+
+
+def table(found: dict[str, dict[int, dict[str, float]]]) -> str:
+    lines = ["| | | ms a step | tokens a second | peak MiB | time grows as | memory grows as |",
+             "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    for key, values in found.items():
+        before = None
+        for value, row in values.items():
+            steps = ["", ""]
+            if before is not None:
+                steps = [
+                    f"{key}^{exponent([(before, values[before][m]), (value, row[m])]):.2f}"
+                    for m in ("seconds", "peak")
+                ]
+            rate = tokens_of(key, value) / row["seconds"]
+            lines.append(
+                f"| {key} | {value:,} | {row['seconds'] * 1e3:,.1f} | {rate:,.0f} "
+                f"| {row['peak'] / 2**20:,.0f} | {steps[0]} | {steps[1]} |"
+            )
+            before = value
+        whole = [exponent([(v, r[m]) for v, r in values.items()]) for m in ("seconds", "peak")]
+        lines.append(f"| **{key}, overall** | | | | | **{key}^{whole[0]:.2f}** "
+                     f"| **{key}^{whole[1]:.2f}** |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def plot(found: dict[str, dict[int, dict[str, float]]]) -> str:
+    """SVG: a panel for each size, tokens a second above, memory below."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["svg.hashsalt"] = "minigpt"
+    figure = Figure(figsize=(2.6 * len(found), 4.6), layout="constrained")
+    axes = figure.subplots(2, len(found), squeeze=False)
+    for i, (key, values) in enumerate(found.items()):
+        speed = [tokens_of(key, v) / row["seconds"] for v, row in values.items()]
+        memory = [row["peak"] / 2**20 for row in values.values()]
+        for ax, ys, label in ((axes[0][i], speed, "tokens a second"), (axes[1][i], memory, "MiB")):
+            ax.plot(list(values), ys, marker="o", color="#0072B2")
+            ax.set_xscale("log", base=2)
+            ax.set_yscale("log")
+            ax.set_xticks(list(values), [f"{v:,}" for v in values], rotation=45)
+            ax.minorticks_off()
+            ax.set_yticks([y for y in (500, 1000, 2000, 5000, 10000, 20000, 50000)
+                           if min(ys) / 1.6 <= y <= max(ys) * 1.6])  # fmt: skip
+            ax.yaxis.set_major_formatter("{x:,.0f}")
+            ax.grid(alpha=0.3)
+            if i == 0:
+                ax.set_ylabel(label)
+        axes[1][i].set_xlabel(key)
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--keys", nargs="+", choices=POINTS, default=list(POINTS))
+    parser.add_argument("--stdout", action="store_true", help="print only, write no page")
+    parser.add_argument("--point", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.point:
+        sizes = {key: int(value) for key, _, value in (p.partition("=") for p in args.point)}
+        report({"seconds": step_seconds(sizes, args.steps)})
+        return
+    found = measure(args.keys, args.steps, args.rounds)
+    with tempfile.TemporaryDirectory() as root:
+        one_step_seconds(root)  # makes the token store
+        starts = [one_step_seconds(root) for _ in range(3)]
+    page = f"""# How a training step grows
+
+`python benchmarks/growth.py` on {described()}. One size changes at a time from report B's baseline
+(batch 32, context 128, width 128, 2 layers, 50,257 words); medians of {args.rounds} rounds of
+{args.steps} steps, each point in a process of its own. An exponent is that of the best power law,
+between a row and the one before and over all rows. Memory is the whole process's peak, of which
+Python and torch are about 300 MiB.
+
+![Tokens a second and memory over each size](growth.svg)
+
+{table(found)}
+
+A whole `python train.py trainer.max_steps=1 trainer.limit_test_batches=1`, from typing it to its
+end, with its token store made before, takes {statistics.median(starts):.1f} s
+({min(starts):.1f} to {max(starts):.1f}).
+"""
+    print(page)
+    if not args.stdout:
+        (REPOSITORY / "docs/results/growth.md").write_text(page, "utf-8")
+        (REPOSITORY / "docs/results/growth.svg").write_text(plot(found), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
