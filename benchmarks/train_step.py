@@ -294,6 +294,7 @@ def page(found: dict[str, Any]) -> str:
     extra = [b - a for a, b in zip(ms["bare"], ms["lightning"], strict=True)]
     curves = zip(found["curve"]["default"], found["curve"]["reference"], strict=True)
     off = max(abs(ours / reference - 1) for ours, reference in curves)
+    kept = f"is at most {off:.2%} off that of `trainer=reference`: dense float32, nothing fused"
     return f"""# Speed of a training step
 
 `python benchmarks/train_step.py` on {found["machine"]}. Every side trains a network of the same
@@ -311,8 +312,8 @@ A step of a network that does nothing takes {spread(ms["lightning"], ".2f")} ms 
 every default callback and logger, {spread(ms["bare"], ".2f")} ms in a bare loop:
 {spread(extra, ".2f")} ms more.
 
-Over the first {CURVE_STEPS} steps of `python train.py` the training loss, a mean of ten steps, is at
-most {off:.2%} off that of `trainer=reference`: dense float32, nothing fused, the same batches.
+Over the first {CURVE_STEPS} steps of `python train.py` the training loss, a mean of ten steps,
+{kept}, the same batches.
 """
 
 

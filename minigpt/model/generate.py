@@ -83,10 +83,14 @@ def generate(
     net.eval()
     caches: list[KeyValueCache] | None = net.empty_caches(tokens.shape[0])
     unseen = tokens[:, -context:]  # what the caches do not hold yet
+    # A product of few rows with the head reads it four times as fast when its words lie in a row.
+    head = net.head.weight.T.contiguous()
     # Every token has another length, for each of which a compiler would begin anew.
     with torch.compiler.set_stance("force_eager"):
         for _ in range(max_new_tokens):
-            logits = net.head(net.hidden(unseen, caches)[:, -1])
+            logits = net.hidden(unseen, caches)[:, -1] @ head
+            if net.head.bias is not None:
+                logits += net.head.bias
             if sampling.greedy:
                 new = logits.argmax(-1, keepdim=True)
             else:
