@@ -46,8 +46,9 @@ def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.interruption import Interrupted
-    from minigpt.training.callbacks.summary import RunSummary, reset_peak_memory
+    from minigpt.training.callbacks.summary import RunSummary
     from minigpt.training.checkpoint import check_resumable, find_checkpoint, read_checkpoint
+    from minigpt.training.memory import reset_peak_memory
 
     first_process = "LOCAL_RANK" not in os.environ  # the others join a folder that it has made
     if first_process and not resume and (folder / "config.yaml").exists():

@@ -41,7 +41,7 @@ def step_seconds(sizes: dict[str, int], steps: int) -> float:
     from minigpt.config import build
     from minigpt.model.gpt import GPT, GPTConfig
     from minigpt.model.loss import next_token_loss, resolve_method
-    from minigpt.training.build import keep_freed_memory
+    from minigpt.training.memory import keep_freed_memory
     from minigpt.training.optim import OptimizerConfig, make_optimizer
 
     keep_freed_memory(True)

@@ -1,9 +1,7 @@
 """Configuration -> the three objects of a run: data, module, trainer."""
 
-import ctypes
 import inspect
 import logging
-import platform
 import shutil
 import sys
 import warnings
@@ -21,6 +19,7 @@ from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, nearest
 from minigpt.model.gpt import GPTConfig
 from minigpt.tokens.config import DataConfig
+from minigpt.training.memory import keep_freed_memory
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.checkpoint import DurableCheckpointIO
 from minigpt.training.datamodule import TokenDataModule
@@ -167,17 +166,3 @@ def quieten_lightning() -> None:
         warnings.filterwarnings("ignore", message=message)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def keep_freed_memory(keep: bool) -> None:
-    """Tells glibc's allocator to keep what is freed, or not to; other systems are left alone.
-
-    A training step frees and takes the same large buffers over and over. By default each is
-    mapped anew and zeroed page by page, which costs a third of a small model's step.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-    libc = ctypes.CDLL(None)
-    libc.mallopt(M_MMAP_MAX, 0 if keep else 65_536)  # glibc's own values
-    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 128 * 1024)

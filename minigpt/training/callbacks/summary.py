@@ -1,9 +1,7 @@
 """summary.json: what a run was, how it went, and how it ended."""
 
-import contextlib
 import json
 import platform
-import resource
 import subprocess
 import time
 from importlib.metadata import version
@@ -19,6 +17,7 @@ from minigpt.training.callbacks.interruption import Interrupted
 from minigpt.training.callbacks.samples import TextSamples
 from minigpt.training.datamodule import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT, perplexity
+from minigpt.training.memory import peak_memory
 
 VERSIONS = ("torch", "lightning", "tiktoken", "hydra-core", "omegaconf", "numpy")
 
@@ -160,25 +159,6 @@ class RunSummary(pl.Callback):
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.started
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU's allocator there, of this whole process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if (status := Path("/proc/self/status")).exists():
-        (line,) = [row for row in status.read_text().splitlines() if row.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def reset_peak_memory() -> None:
-    """Starts the peak again, so that a sweep's job does not count those before it."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):  # where the system has no such thing
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def git_commit() -> str | None:
