@@ -19,11 +19,11 @@ from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, nearest
 from minigpt.model.gpt import GPTConfig
 from minigpt.tokens.config import DataConfig
-from minigpt.training.memory import keep_freed_memory
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.checkpoint import DurableCheckpointIO
 from minigpt.training.datamodule import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.memory import keep_freed_memory
 from minigpt.training.optim import OptimizerConfig, SchedulerConfig
 
 OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
