@@ -20,6 +20,7 @@ def test_every_option_of_every_group_composes_and_builds(group, option, tmp_path
     monkeypatch.chdir(tmp_path)
     needed = {
         "files": ["data.files=[a.txt]"],
+        "store": ["data.files=[outputs/tokens/a]"],
         "hub": ["data.hub_name=a/b"],
         "mix": ["+data.sources.a={source: stdlib, weight: 2}"],
     }.get(option, [])
