@@ -245,7 +245,7 @@ def test_weights_of_nothing_or_less_are_refused(data, two_files, weight):
     [
         ({}, "data.sources is empty"),
         ({"a": 3}, "data.sources.a must be .*, got 3"),
-        ({"a": {"source": "mix"}}, "data.sources.a.source=mix: a mixture cannot hold another"),
+        ({"a": {"source": "mix"}}, "data.sources.a.source=mix: a mixture is made of texts"),
         ({"a": {"source": "web"}}, "data.sources.a.source=web is not one of sample"),
         ({"a": {"source": "hub"}}, "data.sources.a.hub_name is not set"),
         ({"a": {"source": "files"}}, "data.sources.a.files is empty"),
