@@ -3,8 +3,13 @@
 Shapes: B batch, T time (tokens), C channels (n_embd), H heads, D = C / H.
 """
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from minigpt.model.dropout import Dropout
 
 
 class KeyValueCache:
@@ -32,7 +37,7 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, n_embd: int, n_head: int, dropout: float, bias: bool) -> None:
         super().__init__()
         self.n_head = n_head
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=bias)
         self.proj = nn.Linear(n_embd, n_embd, bias=bias)
 
@@ -43,11 +48,18 @@ class CausalSelfAttention(nn.Module):
         q, k, v = heads.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
         if cache is not None:
             k, v = cache.extend(k, v)
-        y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=T > 1,  # a lone position sees every key there is
-        )
+        p = self.dropout.p if self.training else 0.0
+        if p and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            y = self._written_out(q, k, v)
+        else:
+            # A lone position sees every key there is.
+            y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1)
         return self.proj(y.transpose(1, 2).reshape(B, T, C))
+
+    def _written_out(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        # torch has no kernel for dropping weights on a CPU: it does these steps as well, slower.
+        T, D = q.shape[-2:]
+        future = torch.ones(T, T, dtype=torch.bool).triu(1)
+        scores = (q / math.sqrt(D)) @ k.transpose(-2, -1)
+        weights = scores.masked_fill(future, -math.inf).softmax(-1)
+        return self.dropout(weights) @ v

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from minigpt.model.attention import CausalSelfAttention, KeyValueCache
+from minigpt.model.dropout import Dropout
 
 
 class MLP(nn.Module):
@@ -30,7 +31,7 @@ class Block(nn.Module):
         self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias)
         self.ln_2 = nn.LayerNorm(n_embd, bias=bias)
         self.mlp = MLP(n_embd, mlp_ratio, bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""

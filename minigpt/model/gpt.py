@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from minigpt.errors import UserError, check_choice, check_positive, check_types
 from minigpt.model.attention import KeyValueCache
 from minigpt.model.block import Block
+from minigpt.model.dropout import Dropout
 
 INITS = ("gpt2", "torch")
 POSITIONS = ("learned", "sinusoidal", "none")
@@ -74,7 +75,7 @@ class GPT(nn.Module):
         c = config
         self.wte = nn.Embedding(c.vocab_size, c.n_embd)
         self.wpe = _position_embedding(c)
-        self.dropout = nn.Dropout(c.embd_dropout)
+        self.dropout = Dropout(c.embd_dropout)
         self.blocks = nn.ModuleList(
             Block(c.n_embd, c.n_head, c.mlp_ratio, c.dropout, c.bias) for _ in range(c.n_layer)
         )

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, nearest
 from minigpt.model.gpt import GPTConfig
+from minigpt.model.loss import has_bfloat16_instructions
 from minigpt.tokens.config import DataConfig
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.checkpoint import DurableCheckpointIO
@@ -88,9 +89,8 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
     compile_blocks, keep_freed, tf32 = (arguments.pop(key) for key in OWN_KEYS)
     keep_freed_memory(keep_freed)
     if arguments["precision"] == "auto":
-        on_gpu = arguments["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-        bfloat16 = on_gpu and torch.cuda.is_bf16_supported()
-        arguments["precision"] = "bf16-mixed" if bfloat16 else "32-true"
+        fast = _multiplies_bfloat16(arguments["accelerator"])
+        arguments["precision"] = "bf16-mixed" if fast else "32-true"
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
     callbacks = [instantiate(plain(c)) for c in (cfg.callbacks or {}).values()]
@@ -113,6 +113,12 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
         key = found[min(found)] if found else "accelerator"  # "No supported gpu backend found!"
         raise UserError(f"trainer.{key}={arguments[key]}: {line}") from None
     return trainer, compile_blocks
+
+
+def _multiplies_bfloat16(accelerator: str) -> bool:
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return accelerator in ("auto", "cpu") and has_bfloat16_instructions()
 
 
 def _check_trainer(arguments: dict[str, Any]) -> None:

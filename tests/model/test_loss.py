@@ -86,6 +86,21 @@ def test_a_certain_and_wrong_prediction_stays_finite(method):
     assert loss > 80
 
 
+@pytest.mark.parametrize("method", TOLERANCE)
+def test_a_network_in_bfloat16_leaves_the_loss_its_own_precision(method):
+    tensors, targets = problem(50, True)
+    found = []
+    for autocast in (False, True):
+
+        def compute(*t, autocast=autocast):
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                return next_token_loss(*t, targets, method)
+
+        found.append(value_and_gradients(tensors, compute))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_uniform_logits_cost_ln_of_the_vocabulary():
     loss = next_token_loss(torch.zeros(3, 4), torch.zeros(1000, 4), None, torch.tensor([0, 1, 2]))
     assert loss.item() == pytest.approx(6.907755, abs=1e-5)
