@@ -40,7 +40,11 @@ def step_seconds(sizes: dict[str, int], steps: int) -> float:
 
     from minigpt.config import build
     from minigpt.model.gpt import GPT, GPTConfig
-    from minigpt.model.loss import next_token_loss, resolve_method
+    from minigpt.model.loss import (
+        has_bfloat16_instructions,
+        next_token_loss,
+        resolve_method,
+    )
     from minigpt.training.memory import keep_freed_memory
     from minigpt.training.optim import OptimizerConfig, make_optimizer
 
@@ -57,8 +61,9 @@ def step_seconds(sizes: dict[str, int], steps: int) -> float:
     for _ in range(WARM_UP + steps):
         tokens = torch.randint(sizes["vocabulary"], (sizes["batch"], sizes["context"] + 1))
         start = time.perf_counter()
-        hidden = net.hidden(tokens[:, :-1])
-        loss = next_token_loss(hidden, net.head.weight, net.head.bias, tokens[:, 1:], method)
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_instructions()):
+            hidden = net.hidden(tokens[:, :-1])
+            loss = next_token_loss(hidden, net.head.weight, net.head.bias, tokens[:, 1:], method)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
