@@ -187,10 +187,10 @@ def main() -> None:
     page = f"""# How a training step grows
 
 `python benchmarks/growth.py` on {described()}. One size changes at a time from report B's baseline
-(batch 32, context 128, width 128, 2 layers, 50,257 words); medians of {args.rounds} rounds of
-{args.steps} steps, each point in a process of its own. An exponent is that of the best power law,
-between a row and the one before and over all rows. Memory is the whole process's peak, of which
-Python and torch are about 300 MiB.
+(batch 32, context 128, width 128, 2 layers, 50,257 words); medians of {args.steps} steps and
+{args.rounds} round(s), each point in a process of its own. An exponent is that of the best power
+law, between a row and the one before and over all rows. Memory is the whole process's
+peak, of which Python and torch are about 300 MiB.
 
 ![Tokens a second and memory over each size](growth.svg)
 
@@ -199,6 +199,8 @@ Python and torch are about 300 MiB.
 A whole `python train.py trainer.max_steps=1 trainer.limit_test_batches=1`, from typing it to its
 end, with its token store made before, takes {statistics.median(starts):.1f} s
 ({min(starts):.1f} to {max(starts):.1f}).
+
+What bends the curves is told in [log.md](../log.md#what-bends-the-growth-of-a-step).
 """
     print(page)
     if not args.stdout:

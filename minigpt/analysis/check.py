@@ -47,7 +47,7 @@ def estimate_memory(model: GPTConfig, batch_size: int) -> int:
     tokens = batch_size * model.block_size
     per_block = (8 + 2 * model.mlp_ratio) * model.n_embd + 2 * model.n_head * model.block_size
     activations = tokens * (model.n_layer * per_block + 4 * model.n_embd)
-    chunk = min(tokens, CHUNK_ROWS) * model.vocab_size
+    chunk = min(tokens, CHUNK_ROWS // 2) * model.vocab_size
     return 4 * (4 * parameters + activations + chunk + model.vocab_size * model.n_embd)
 
 
