@@ -28,6 +28,7 @@ from minigpt.config import build, compose_config
 from minigpt.model.gpt import GPT, GPTConfig, training_flops_per_token
 from minigpt.model.loss import next_token_loss
 from minigpt.training.build import build_run
+from minigpt.training.memory import reset_peak_memory
 from minigpt.training.optim import OptimizerConfig, make_optimizer
 
 CONFIGS = {
@@ -74,14 +75,22 @@ def lightning(overrides: list[str], steps: int, *more: str) -> dict[str, float]:
              "~callbacks.last", "trainer.limit_val_batches=0", f"trainer.max_steps={2 * steps}",
              f"trainer.log_every_n_steps={steps}", "~callbacks.progress", *more]
         )  # fmt: skip
-        if DEVICE.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        reset_memory()
+        torch.compiler.reset()  # what earlier sides compiled counts towards a limit
         run = build_run(cfg)
         with contextlib.redirect_stdout(None):
             run.trainer.fit(run.lit, run.data)
         # The last log's speed: the first includes what happens once.
         tokens = cfg.data.batch_size * cfg.model.block_size
         return {"seconds": tokens / run.lit.latest["tokens_per_second"], **memory()}
+
+
+def reset_memory() -> None:
+    """Starts the peak again, without what an earlier side has left."""
+    reset_peak_memory()
+    if DEVICE.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def memory() -> dict[str, float]:
@@ -97,8 +106,9 @@ def bare(overrides: list[str], budget: float, method: str, autocast: bool) -> di
     optimizer = make_optimizer(build(OptimizerConfig, "optimizer", cfg.optimizer), net)
     shape = cfg.data.batch_size, model.block_size + 1
     tokens = torch.randint(model.vocab_size, shape, device=DEVICE)
-    if DEVICE.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    if not autocast:  # a run before may have left TF32 on
+        torch.set_float32_matmul_precision("highest")
+    reset_memory()
 
     def step() -> None:
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
@@ -151,8 +161,7 @@ def losses(overrides: list[str], budget: float) -> dict[str, dict[str, float] | 
             hidden.grad = weight.grad = None
 
         try:
-            if DEVICE.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
+            reset_memory()
             found[name] = {"seconds": seconds_a_step(step, 5, budget), **memory()}
         except Exception as error:  # a kernel that does not run here is a result too
             found[name] = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -213,6 +222,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 "flops": training_flops_per_token(model) * cfg.data.batch_size * model.block_size,
                 "sides": rows,
                 "losses": losses(given, budget / 4),
+                "head_flops": 6
+                * model.vocab_size
+                * model.n_embd
+                * cfg.data.batch_size
+                * model.block_size,
             }
     if args.store:
         found["comparison"] = comparison(args.store, 20_000 if args.toy else args.tokens, toy)
@@ -221,7 +235,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def cells(result: Any, tokens: int, flops: int, rate: float) -> str:
     if isinstance(result, str):
-        return f"{result} | | | | "
+        return f"{result} | | | "
     seconds = result["seconds"]
     peak = f"{result['peak'] / 2**20:,.0f}" if "peak" in result else ""
     return (f"{seconds * 1e3:.3f} | {tokens / seconds:,.0f} | {peak} "
@@ -249,7 +263,7 @@ def page(found: dict[str, Any]) -> str:
     ]
     for config, c in found["configs"].items():
         for path, result in c["losses"].items():
-            row = cells(result, c["tokens"], c["flops"], rate)
+            row = cells(result, c["tokens"], c["head_flops"], rate)
             lines[-1] += f"\n| {config} | {path} | {row} |"
     if "comparison" in found:
         lines += ["## The three experiments", found["comparison"].partition("\n")[2].strip()]

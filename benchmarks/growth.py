@@ -176,6 +176,8 @@ def main() -> None:
     parser.add_argument("--stdout", action="store_true", help="print only, write no page")
     parser.add_argument("--point", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.rounds < 1 or args.steps < 1:
+        parser.error("--rounds and --steps must be at least 1")
     if args.point:
         sizes = {key: int(value) for key, _, value in (p.partition("=") for p in args.point)}
         report({"seconds": step_seconds(sizes, args.steps)})
@@ -186,7 +188,8 @@ def main() -> None:
         starts = [one_step_seconds(root) for _ in range(3)]
     page = f"""# How a training step grows
 
-`python benchmarks/growth.py` on {described()}. One size changes at a time from report B's baseline
+`python benchmarks/growth.py --rounds {args.rounds} --steps {args.steps}` on
+{described()}. One size changes at a time from report B's baseline
 (batch 32, context 128, width 128, 2 layers, 50,257 words); medians of {args.steps} steps and
 {args.rounds} round(s), each point in a process of its own. An exponent is that of the best power
 law, between a row and the one before and over all rows. Memory is the whole process's

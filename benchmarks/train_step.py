@@ -302,15 +302,16 @@ shape on the same batches, with dropout, AdamW and clipping, each in a process o
 {found["rounds"]} rounds: medians, and of the ratios within a round also the least and the most. The
 plain loop is dense float32, as one would write it first; bf16 + compile is `torch.autocast` with
 `torch.compile`, fused AdamW and all logits; minigpt is `train.py`'s own objects under Lightning
-with every default callback and logger but the checkpoints, and no flag given. Memory is the peak
-of the whole process, Python and torch included. Work is six operations for each parameter of
-blocks and head and each token. The figures are in [speed.json](speed.json).
+with every default callback and logger but the checkpoints, and no flag given (its waiting threads
+give up their core sooner, as `train.py` has it). transformers' head has no bias, which mini's has.
+Memory is the peak of the whole process, Python and torch included. Work is six operations for each
+parameter of blocks and head and each token. The figures are in [speed.json](speed.json).
 
 {table(found)}
 
 A step of a network that does nothing takes {spread(ms["lightning"], ".2f")} ms under Lightning with
-every default callback and logger, {spread(ms["bare"], ".2f")} ms in a bare loop:
-{spread(extra, ".2f")} ms more.
+the default callbacks, but checkpoints and alignment guard, and loggers;
+{spread(ms["bare"], ".2f")} ms in a bare loop: {spread(extra, ".2f")} ms more.
 
 Over the first {CURVE_STEPS} steps of `python train.py` the training loss, a mean of ten steps,
 {kept}, the same batches.
@@ -326,6 +327,8 @@ def main() -> None:
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--root", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.rounds < 1 or args.steps < 0:
+        parser.error("--rounds must be at least 1 and --steps at least 0")
     if args.side:
         run_side(args.side, args.configs[0], args.steps, args.root)
         return

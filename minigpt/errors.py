@@ -21,7 +21,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 def check_choice(key: str, value: Any, choices: Iterable[Any]) -> None:
     """Raises UserError unless value is one of choices."""
     choices = list(choices)
-    if value not in choices:
+    if not any(value == choice and type(value) is type(choice) for choice in choices):  # 1 == True
         names = [str(choice).lower() for choice in choices]
         raise UserError(
             f"{key}={value} is not one of {', '.join(names)}{nearest(str(value), names)}"

@@ -98,9 +98,11 @@ def _above_mean(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
     mean of -log p over all words is that of the target plus this.
     """
     counted = targets != IGNORE
-    h, wanted = hidden[counted], targets[counted]
-    above = (h * (weight[wanted] - weight.mean(0))).sum()
-    return above if bias is None else above + (bias[wanted] - bias.mean()).sum()
+    wanted = targets.where(counted, 0)
+    above = (hidden * (weight[wanted] - weight.mean(0))).sum(-1)
+    if bias is not None:
+        above = above + bias[wanted] - bias.mean()
+    return above.where(counted, 0).sum()  # not by indexing, for which a GPU would be waited for
 
 
 def _padded(parameter: Tensor) -> Tensor:
@@ -136,6 +138,8 @@ class _Bfloat16Head(torch.autograd.Function):
         b = None if bias is None else _padded(bias)
         counted = targets != IGNORE
         wanted = targets.where(counted, 0)
+        if not wanted.is_cuda and not ((wanted >= 0) & (wanted < V)).all():
+            raise IndexError(f"a target is outside the vocabulary of {V} words")
         total = hidden.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden) if with_grad else None
         grad_weight = None
@@ -163,7 +167,7 @@ class _Bfloat16Head(torch.autograd.Function):
             grad_hidden[rows] = torch.mm(p, w) * share
             chunk_weight = torch.mm(p.T, (h[rows] * share).bfloat16())
             if grad_weight is None:
-                grad_weight = chunk_weight.to(weight.dtype)
+                grad_weight = chunk_weight.float()
             else:
                 grad_weight += chunk_weight
             if grad_bias is not None:
@@ -171,8 +175,8 @@ class _Bfloat16Head(torch.autograd.Function):
                 grad_bias += torch.mm(counted[None, rows].bfloat16(), p)[0]
         if grad_weight is not None:
             grad_bias = None if grad_bias is None else (grad_bias[:V] / count).to(weight.dtype)
-            ctx.save_for_backward(grad_hidden, grad_weight[:V], grad_bias)
-        return (total / count).to(hidden.dtype)
+            ctx.save_for_backward(grad_hidden, grad_weight[:V].to(weight.dtype), grad_bias)
+        return total / count
 
     @staticmethod
     @once_differentiable

@@ -29,6 +29,9 @@ from minigpt.training.optim import OptimizerConfig, SchedulerConfig
 
 OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
 COMPILE = (False, True, "reduce-overhead")
+NEEDED = (*OWN_KEYS, "accelerator", "precision", "max_epochs", "max_steps", "gradient_clip_val",
+          "accumulate_grad_batches", "log_every_n_steps", "limit_train_batches",
+          "val_check_interval")  # fmt: skip
 
 
 @dataclass
@@ -117,7 +120,7 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
 
 def _multiplies_bfloat16(accelerator: str) -> bool:
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return accelerator in ("auto", "cpu") and has_bfloat16_instructions()
 
 
@@ -128,6 +131,9 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
         if key not in known:
             names = [f"trainer.{name}" for name in known]
             raise UserError(f"unknown key trainer.{key}{nearest(f'trainer.{key}', names)}")
+    for key in NEEDED:
+        if key not in arguments:
+            raise UserError(f"trainer.{key} is missing; leave it in")
     check_choice("trainer.compile", arguments["compile"], COMPILE)
     for key in ("keep_freed_memory", "tf32"):
         check_choice(f"trainer.{key}", arguments[key], (True, False))

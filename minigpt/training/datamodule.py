@@ -144,7 +144,9 @@ class DeviceBlocks:
 
     def batch(self, indices: Indices) -> Batch:
         """(B) block numbers -> what Blocks.batch gives, on the device."""
-        starts = torch.from_numpy(indices * self.blocks.stride).to(self.ids.device)
+        starts = torch.from_numpy(indices * self.blocks.stride)
+        if self.ids.is_cuda:  # from pageable memory the copy would wait for all work under way
+            starts = starts.pin_memory().to(self.ids.device, non_blocking=True)
         window = self.ids[starts[:, None] + self.window].long()
         return window[:, :-1].clamp_min(0), window[:, 1:]
 

@@ -11,6 +11,8 @@ import torch
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 
+_kept = False  # the allocator is the process's
+
 
 def keep_freed_memory(keep: bool) -> None:
     """Tells glibc's allocator to keep what is freed, or not to; other systems are left alone.
@@ -18,8 +20,10 @@ def keep_freed_memory(keep: bool) -> None:
     A training step frees and takes the same large buffers over and over. By default each is
     mapped anew and zeroed page by page, which costs a third of a small model's step.
     """
-    if not GLIBC:
+    global _kept
+    if not GLIBC or keep == _kept:  # to set glibc's own values would end its adapting of them
         return
+    _kept = keep
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
     libc = ctypes.CDLL(None)
     libc.mallopt(M_MMAP_MAX, 0 if keep else 65_536)  # glibc's own values

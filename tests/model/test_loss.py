@@ -101,6 +101,39 @@ def test_a_network_in_bfloat16_leaves_the_loss_its_own_precision(method):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+def test_near_certain_predictions_lose_digits_in_bfloat16_only():
+    tensors, targets = problem(200, False, seed=1, vocab=1000)
+    tensors[0] = 8 * tensors[0]
+    targets = (tensors[0] @ tensors[1].T).argmax(-1)  # right, and sure of it
+
+    def exact(h, w, _):
+        return F.cross_entropy(F.linear(h, w), targets)
+
+    expected = value_and_gradients([None if t is None else t.double() for t in tensors], exact)
+    for method, tolerance in (("dense", 1e-5), ("chunked", 1e-5), ("bfloat16", 0.1)):
+        found = value_and_gradients(
+            tensors, lambda h, w, b, method=method: next_token_loss(h, w, b, targets, method)
+        )
+        for ours, theirs in zip(found, expected, strict=True):
+            assert (ours - theirs).norm() <= tolerance * theirs.norm()
+
+
+@pytest.mark.parametrize("method", TOLERANCE)
+@pytest.mark.parametrize("target", [301, -5])
+def test_a_target_that_is_no_word_is_refused(method, target):
+    tensors, targets = problem(10, False)
+    targets[3] = target
+    with pytest.raises((IndexError, RuntimeError)):  # the chunked op's own
+        next_token_loss(*tensors, targets, method)
+
+
+def test_the_loss_is_told_in_float32_even_of_a_bfloat16_network():
+    tensors, targets = problem(50, True)
+    halves = [t.bfloat16() for t in tensors]
+    for method in ("dense", "bfloat16"):
+        assert next_token_loss(*halves, targets, method).dtype == torch.float32
+
+
 def test_uniform_logits_cost_ln_of_the_vocabulary():
     loss = next_token_loss(torch.zeros(3, 4), torch.zeros(1000, 4), None, torch.tensor([0, 1, 2]))
     assert loss.item() == pytest.approx(6.907755, abs=1e-5)
