@@ -75,7 +75,7 @@ def lightning(overrides: list[str], steps: int, *more: str) -> dict[str, float]:
              "~callbacks.last", "trainer.limit_val_batches=0", f"trainer.max_steps={2 * steps}",
              f"trainer.log_every_n_steps={steps}", "~callbacks.progress", *more]
         )  # fmt: skip
-        reset_memory()
+        reset_peak_memory()  # without what an earlier side has left
         torch.compiler.reset()  # what earlier sides compiled counts towards a limit
         run = build_run(cfg)
         with contextlib.redirect_stdout(None):
@@ -83,14 +83,6 @@ def lightning(overrides: list[str], steps: int, *more: str) -> dict[str, float]:
         # The last log's speed: the first includes what happens once.
         tokens = cfg.data.batch_size * cfg.model.block_size
         return {"seconds": tokens / run.lit.latest["tokens_per_second"], **memory()}
-
-
-def reset_memory() -> None:
-    """Starts the peak again, without what an earlier side has left."""
-    reset_peak_memory()
-    if DEVICE.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
 
 
 def memory() -> dict[str, float]:
@@ -108,7 +100,7 @@ def bare(overrides: list[str], budget: float, method: str, autocast: bool) -> di
     tokens = torch.randint(model.vocab_size, shape, device=DEVICE)
     if not autocast:  # a run before may have left TF32 on
         torch.set_float32_matmul_precision("highest")
-    reset_memory()
+    reset_peak_memory()  # without what an earlier side has left
 
     def step() -> None:
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
@@ -161,7 +153,7 @@ def losses(overrides: list[str], budget: float) -> dict[str, dict[str, float] | 
             hidden.grad = weight.grad = None
 
         try:
-            reset_memory()
+            reset_peak_memory()  # without what an earlier side has left
             found[name] = {"seconds": seconds_a_step(step, 5, budget), **memory()}
         except Exception as error:  # a kernel that does not run here is a result too
             found[name] = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -119,8 +119,8 @@ class _Bfloat16Head(torch.autograd.Function):
     """Head and loss where there are bfloat16 instructions, a chunk of rows at a time.
 
     The products take bfloat16 and sum in float32, and each chunk's logits turn in place into
-    probabilities and then into their own gradient, while they are still in the cache. So the
-    forward pass already makes the gradients of everything, and the backward pass only scales.
+    probabilities and then into their own gradient, in one buffer for all chunks. So the forward
+    pass already makes the gradients of everything, and the backward pass only scales.
     """
 
     @staticmethod

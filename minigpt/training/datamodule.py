@@ -146,7 +146,8 @@ class DeviceBlocks:
         """(B) block numbers -> what Blocks.batch gives, on the device."""
         starts = torch.from_numpy(indices * self.blocks.stride)
         if self.ids.is_cuda:  # from pageable memory the copy would wait for all work under way
-            starts = starts.pin_memory().to(self.ids.device, non_blocking=True)
+            starts = starts.pin_memory()
+        starts = starts.to(self.ids.device, non_blocking=True)
         window = self.ids[starts[:, None] + self.window].long()
         return window[:, :-1].clamp_min(0), window[:, 1:]
 
