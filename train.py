@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from minigpt.analysis.sweep import run_job
+from minigpt.commands.sweep import run_job
 from minigpt.config import CONF, load_run, one_line_errors, plain, save_run, share_cores
 from minigpt.errors import UserError
 
@@ -42,12 +42,12 @@ def main(cfg: DictConfig) -> float | None:
 def train(cfg: DictConfig, folder: Path, resume: bool) -> float | None:
     """Runs one job in a run folder; returns the best validation loss, which a sweeper minimises."""
     # Only now: --help and a mistyped key must not wait for torch.
-    from minigpt.analysis.report import display_path, print_report
+    from minigpt.reports.run_report import display_path, print_report
+    from minigpt.runs.checkpoints import check_resumable, find_checkpoint, read_checkpoint
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.interruption import Interrupted
-    from minigpt.training.callbacks.summary import RunSummary
-    from minigpt.training.checkpoint import check_resumable, find_checkpoint, read_checkpoint
+    from minigpt.training.callbacks.run_summary import RunSummary
     from minigpt.training.memory import reset_peak_memory
 
     first_process = "LOCAL_RANK" not in os.environ  # the others join a folder that it has made

@@ -51,9 +51,10 @@ def loader_rates(folder: str, rounds: int, batches: int) -> dict[str, list[float
     """Tokens a second of our DataLoader and of random slices stacked one by one, in turns."""
     import torch
 
+    from minigpt.batches.blocks import Blocks
+    from minigpt.batches.loader import BlockBatches, BlockLoader
     from minigpt.model.loss import IGNORE
-    from minigpt.tokens.store import Blocks, TokenStore
-    from minigpt.training.datamodule import BlockBatches, BlockLoader
+    from minigpt.tokens.store import TokenStore
 
     torch.set_num_threads(1)
     store = TokenStore(Path(folder))
@@ -121,9 +122,10 @@ def sparse_store(folder: Path) -> None:
 
 def open_seconds(folder: str) -> float:
     """From a store's folder to its first shuffled batch."""
+    from minigpt.batches.blocks import Blocks
+    from minigpt.batches.loader import BlockBatches, BlockLoader
     from minigpt.model.loss import IGNORE
-    from minigpt.tokens.store import Blocks, TokenStore
-    from minigpt.training.datamodule import BlockBatches, BlockLoader
+    from minigpt.tokens.store import TokenStore
 
     start = time.perf_counter()
     blocks = Blocks(TokenStore(Path(folder)).tokens("train"), BLOCK, BLOCK, IGNORE)
@@ -150,7 +152,9 @@ def command(arguments: list[str]) -> dict[str, float]:
     """
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "minigpt.cli", *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "minigpt.commands.main", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     said = process.stdout.read()

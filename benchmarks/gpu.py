@@ -29,7 +29,7 @@ from minigpt.model.gpt import GPT, GPTConfig, training_flops_per_token
 from minigpt.model.loss import next_token_loss
 from minigpt.training.build import build_run
 from minigpt.training.memory import reset_peak_memory
-from minigpt.training.optim import OptimizerConfig, make_optimizer
+from minigpt.training.optimizer import OptimizerConfig, make_optimizer
 
 CONFIGS = {
     "mini": ["experiment=memorize", "data.batch_size=4"],

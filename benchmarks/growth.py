@@ -46,7 +46,7 @@ def step_seconds(sizes: dict[str, int], steps: int) -> float:
         resolve_method,
     )
     from minigpt.training.memory import keep_freed_memory
-    from minigpt.training.optim import OptimizerConfig, make_optimizer
+    from minigpt.training.optimizer import OptimizerConfig, make_optimizer
 
     keep_freed_memory(True)
     cfg = compose_config(

@@ -129,7 +129,7 @@ def lightning_cost(steps: int, root: str, under_lightning: bool) -> float:
     from minigpt.config import compose_config
     from minigpt.training.build import build_run
     from minigpt.training.lit_gpt import LitGPT
-    from minigpt.training.optim import make_optimizer
+    from minigpt.training.optimizer import make_optimizer
 
     class Nothing(LitGPT):
         def loss(self, batch: Any, label_smoothing: float = 0.0) -> Any:

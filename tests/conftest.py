@@ -1,5 +1,6 @@
 """A corpus and a network small enough to train in a second, and train.py as a user types it."""
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
+
+from minigpt.batches.config import DataConfig
+from minigpt.config import build, compose_config
 
 # Networks this small gain nothing from a second thread, and lose much where cores are shared.
 torch.set_num_threads(1)
@@ -105,7 +109,7 @@ def type_minigpt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Typed]:
     """Runs `minigpt ...` inside this process, in an empty folder."""
-    from minigpt.cli import main
+    from minigpt.commands.main import main
 
     monkeypatch.chdir(tmp_path)
 
@@ -115,3 +119,25 @@ def type_minigpt(
 def run_folders(root: Path) -> list[Path]:
     """Every run folder below outputs/, in order of their names."""
     return sorted(path.parent for path in root.glob("outputs/**/summary.json"))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The `data` config for a group's option and changed keys."""
+
+    def make(option="files", **changes):
+        config = build(
+            DataConfig, "data", compose_config([f"data={option}", *_needed(option)]).data
+        )
+        return dataclasses.replace(config, **{"root": str(tmp_path / "stores"), **changes})
+
+    return make
+
+
+def _needed(option):
+    needed = {
+        "files": "data.files=[none.txt]",
+        "hub": "data.hub_name=none/none",
+        "mix": "+data.sources.a={source: sample}",
+    }
+    return [needed[option]] if option in needed else []

@@ -5,12 +5,12 @@ import re
 import pytest
 from hydra.utils import instantiate
 
+from minigpt.batches.config import DataConfig
 from minigpt.config import CONF, build, compose_config, load_run, plain, save_run
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig
-from minigpt.tokens.config import DataConfig
 from minigpt.training.budget import BudgetConfig
-from minigpt.training.optim import OptimizerConfig, SchedulerConfig
+from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
 
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 

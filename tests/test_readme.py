@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from minigpt.analysis import verify_resume
+from minigpt.commands import verify_resume
 from tests.conftest import REPOSITORY, run_folders
 
 SHORT = [f"trainer.limit_{part}_batches=1" for part in ("train", "val", "test")]

@@ -11,8 +11,8 @@ import sys
 import pytest
 import torch
 
-from minigpt.analysis.compare.runs import find_runs
-from minigpt.training.checkpoint import read_checkpoint
+from minigpt.reports.compared_runs import find_runs
+from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.training.lit_gpt import LitGPT
 from tests.conftest import REPOSITORY
 
@@ -120,7 +120,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tiny, type_train, tmp_
 
 
 def test_a_report_that_fails_is_no_success(tiny, type_train, tmp_path, monkeypatch):
-    monkeypatch.setattr("minigpt.analysis.compare.page.runs_csv", lambda *_: 1 / 0)
+    monkeypatch.setattr("minigpt.reports.comparison.runs_csv", lambda *_: 1 / 0)
     typed = type_train("-m", *tiny, *SHORT, "seed=1,2", HERE)
     assert typed.code == 1
     assert "the report failed: division by zero; the runs are in sweep" in typed.err

@@ -13,7 +13,7 @@ import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from minigpt.training.checkpoint import read_checkpoint
+from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.training.lit_gpt import LitGPT
 from tests.conftest import REPOSITORY, run_folders
 

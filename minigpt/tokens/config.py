@@ -1,95 +1,15 @@
-"""The keys of the `data` config group, checked.
+"""The keys of the `data` config group that decide which text becomes which tokens, checked."""
 
-Nothing heavy is imported here, so that `minigpt prepare` is quick.
-"""
-
-import dataclasses
-import math
-import re
 from dataclasses import dataclass
-from typing import Any
 
-from minigpt.config import build
-from minigpt.errors import UserError, check_choice, check_positive, check_types
-
-SOURCES = ("sample", "stdlib", "files", "hub", "mix", "store")
+from minigpt.errors import UserError, check_positive
+from minigpt.text.config import TextConfig
 
 
 @dataclass(frozen=True)
-class SourceConfig:
-    """One place that documents come from.
-
-    Raises UserError, naming the key, on a wrong type or value.
-    """
-
-    source: str
-    files: list[str]  # files: paths and globs of text, JSON lines and Parquet; store: its folder
-    val_files: list[str]
-    test_files: list[str]
-    text_field: str  # of a JSON line, a Parquet file or a hub dataset
-    document_start: str | None  # a regex: rows are joined until one matches; null: each is one
-    hub_name: str | None  # hub: a dataset of the Hugging Face hub, or a folder laid out as one
-    hub_config: str | None
-    hub_revision: str | None  # a commit pins the text; null: the newest when it is prepared
-    hub_train: str
-    hub_val: str | None  # null: a share of the documents
-    hub_test: str | None
-
-    @property
-    def section(self) -> str:
-        return "data"
-
-    def __post_init__(self) -> None:
-        check_types(self.section, self)
-        check_choice(f"{self.section}.source", self.source, SOURCES)
-        if self.source == "hub" and not self.hub_name:
-            raise UserError(f"{self.section}.hub_name is not set: source hub needs owner/dataset")
-        if self.source == "files" and not self.files:
-            raise UserError(
-                f"{self.section}.files is empty; name text files or globs: {self.section}.files="
-                "[notes/*.txt]"
-            )
-        if self.source == "store" and len(self.files) != 1:
-            raise UserError(
-                f"{self.section}.files={self.files}: source store needs the folder of one token "
-                f"store: {self.section}.files=[outputs/tokens/NAME]"
-            )
-        if self.document_start is not None:
-            try:
-                re.compile(self.document_start)
-            except re.error as error:
-                raise UserError(
-                    f"{self.section}.document_start={self.document_start!r} is no regular "
-                    f"expression: {error}"
-                ) from None
-
-
-@dataclass(frozen=True)
-class PartConfig(SourceConfig):
-    """One source of a mixture, `data.sources.<name>`."""
-
-    name: str
-    weight: float  # its share of the mixture's text, relative to the others'
-
-    @property
-    def section(self) -> str:
-        return f"data.sources.{self.name}"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self.section, self, "weight")
-        if not math.isfinite(self.weight):
-            raise UserError(f"{self.section}.weight must be a finite number, got {self.weight}")
-        if self.source in ("mix", "store"):
-            raise UserError(f"{self.section}.source={self.source}: a mixture is made of texts")
-
-
-@dataclass(frozen=True)
-class CorpusConfig(SourceConfig):
+class CorpusConfig(TextConfig):
     """Which text becomes which tokens: what names a token store."""
 
-    sources: dict[str, Any]  # mix: name -> {weight, source, and what that source needs}
-    mix_seed: int  # of the order of a hub dataset's files, and of a mixture
     max_tokens: int | None  # of the training split; the last document is cut to fit
     val_fraction: float  # of the documents, by the hash of their text
     test_fraction: float
@@ -101,49 +21,8 @@ class CorpusConfig(SourceConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("data", self, "document_tokens", "max_tokens")
-        if self.mix_seed < 0:
-            raise UserError(f"data.mix_seed must be at least 0, got {self.mix_seed}")
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"data.{name} must lie in [0, 1), got {getattr(self, name)}")
         if self.val_fraction + self.test_fraction >= 1:
             raise UserError("data.val_fraction + data.test_fraction leaves nothing to train on")
-        if self.source == "mix" and not self.sources:
-            raise UserError(
-                "data.sources is empty; name the sources of the mixture: "
-                "'+data.sources.NAME={weight: 1, source: files, files: [...]}'"
-            )
-        self.parts()
-
-    def parts(self) -> list[PartConfig]:
-        """The sources of a mixture; a key that one leaves out is the group's own."""
-        if self.source != "mix":
-            return []
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(SourceConfig)}
-        del own["source"]
-        found = []
-        for name, given in self.sources.items():
-            section = f"data.sources.{name}"
-            if not isinstance(given, dict):
-                raise UserError(f"{section} must be {{weight: ..., source: ...}}, got {given!r}")
-            found.append(build(PartConfig, section, {"weight": 1.0, **own, **given}, name=name))
-        return found
-
-
-@dataclass(frozen=True)
-class DataConfig(CorpusConfig):
-    """The whole `data` group: the corpus, and how it is cut into batches."""
-
-    vocab_size: int | None  # what a model needs for this corpus; null: all of the tokenizer's
-    stride: int  # tokens from one training block to the next
-    batch_size: int
-    eval_batch_size: int
-    shuffle: bool
-    num_workers: int
-    on_gpu: bool  # hold the text on the GPU, where it takes at most a quarter of what is free
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("data", self, "vocab_size", "stride", "batch_size", "eval_batch_size")
-        if self.num_workers < 0:
-            raise UserError(f"data.num_workers must be at least 0, got {self.num_workers}")

@@ -15,11 +15,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from minigpt.errors import UserError
+from minigpt.text.file_digests import FileDigests
+from minigpt.text.readers import BytesRead
+from minigpt.text.sources import Source, open_source
 from minigpt.tokens.config import CorpusConfig
-from minigpt.tokens.file_digests import FileDigests
 from minigpt.tokens.progress import PreparationBar
-from minigpt.tokens.readers import BytesRead
-from minigpt.tokens.sources import Source, open_source
 from minigpt.tokens.split import SPLITS, Digest, HeldOut, held_out
 from minigpt.tokens.store import MANIFEST, VERSION, Manifest, TokenStore
 from minigpt.tokens.tokenizer import CharTokenizer, Tokenizer, id_dtype, load_tokenizer

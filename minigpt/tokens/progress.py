@@ -6,7 +6,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from minigpt.tokens.readers import BytesRead
+from minigpt.text.readers import BytesRead
 
 
 class PreparationBar:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from minigpt.text.readers import Document
 from minigpt.tokens.durable import LongDocument, Shard, explained, write_whole
-from minigpt.tokens.readers import Document
 from minigpt.tokens.split import SPLITS, Digest, HeldOut
 from minigpt.tokens.store import MANIFEST, Ids, Manifest, shard_path
 from minigpt.tokens.tokenizer import Tokenizer, id_dtype

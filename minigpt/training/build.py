@@ -15,17 +15,17 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
+from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, nearest
 from minigpt.model.gpt import GPTConfig
 from minigpt.model.loss import has_bfloat16_instructions
-from minigpt.tokens.config import DataConfig
+from minigpt.runs.checkpoints import DurableCheckpointIO
 from minigpt.training.budget import BudgetConfig, apply_budget
-from minigpt.training.checkpoint import DurableCheckpointIO
-from minigpt.training.datamodule import TokenDataModule
+from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import keep_freed_memory
-from minigpt.training.optim import OptimizerConfig, SchedulerConfig
+from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
 
 OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
 COMPILE = (False, True, "reduce-overhead")

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from minigpt.batches.loader import Batch
 from minigpt.errors import UserError, check_choice
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.loss import IGNORE, METHODS, next_token_loss, resolve_method
-from minigpt.training.datamodule import Batch
-from minigpt.training.meter import LossMeter
-from minigpt.training.optim import OptimizerConfig, SchedulerConfig, lr_factor, make_optimizer
+from minigpt.training.loss_meter import LossMeter
+from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig, lr_factor, make_optimizer
 
 
 class LitGPT(pl.LightningModule):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.tokens import long_text
+from minigpt.text import long_text
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.split import SPLITS, Digest, HeldOut
 from minigpt.tokens.store import TokenStore
@@ -220,7 +220,7 @@ def test_a_mixture_counts_its_domains(data, tmp_path):
 TYPED = """
 import sys
 from minigpt.tokens import writer
-from minigpt.cli import main
+from minigpt.commands.main import main
 writer.PART_TOKENS = 40
 {}
 main(["prepare", *sys.argv[1:]])
@@ -339,7 +339,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_old_store_as_it_was(tmp
 def test_a_full_disk_within_a_long_document_is_one_line_too(tmp_path, corpus):
     (corpus / "39.txt").write_text("a longer text than any other " * 300)
     limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (1500, r.RLIM_INFINITY))\n"
-    limit += "from minigpt.tokens import long_text; long_text.PIECE_CHARS = 1000"
+    limit += "from minigpt.text import long_text; long_text.PIECE_CHARS = 1000"
     full = typed(tmp_path, corpus, tmp_path / "stores", limit)
     out, err = full.communicate()
     assert (full.returncode, out, err.count("\n")) == (2, "", 1)
@@ -357,7 +357,7 @@ def test_without_a_network_one_line_says_what_was_tried_and_what_works(tmp_path)
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
     for option, key in {"web": "data.sources.wikipedia", "wikitext": "data"}.items():
         done = subprocess.run(
-            [sys.executable, "-m", "minigpt.cli", "prepare", f"data={option}"],
+            [sys.executable, "-m", "minigpt.commands.main", "prepare", f"data={option}"],
             env=offline, cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from minigpt.batches.blocks import Blocks, count_blocks
 from minigpt.errors import UserError
-from minigpt.tokens.store import Blocks, TokenStore, count_blocks
-from tests.tokens.conftest import write_store
+from minigpt.tokens.store import TokenStore
+from tests.stores import write_store
 
 
 @pytest.mark.parametrize(

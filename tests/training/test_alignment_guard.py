@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from minigpt.batches.blocks import Blocks
 from minigpt.errors import UserError
 from minigpt.model.attention import CausalSelfAttention
 from minigpt.model.gpt import GPT
 from minigpt.model.loss import IGNORE, next_token_loss
-from minigpt.tokens.store import Blocks
 from minigpt.training.callbacks.alignment_guard import (
     check_causality,
     check_first_loss,

@@ -12,10 +12,11 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from minigpt.batches.loader import Batch
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.model.loss import IGNORE
-from minigpt.training.datamodule import Batch, TokenDataModule
+from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
 
 # How far a lone target's loss may be off the plain one: bfloat16 keeps 8 bits, 0.004.

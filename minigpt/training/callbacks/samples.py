@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from minigpt.errors import UserError
 from minigpt.model.generate import Sampling, generate
 from minigpt.tokens.tokenizer import from_spec
-from minigpt.training.datamodule import TokenDataModule
+from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
 
 

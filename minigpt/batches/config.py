@@ -1,0 +1,25 @@
+"""The keys of the `data` config group, all of them, checked."""
+
+from dataclasses import dataclass
+
+from minigpt.errors import UserError, check_positive
+from minigpt.tokens.config import CorpusConfig
+
+
+@dataclass(frozen=True)
+class DataConfig(CorpusConfig):
+    """The whole `data` group: the corpus, and how it is cut into batches."""
+
+    vocab_size: int | None  # what a model needs for this corpus; null: all of the tokenizer's
+    stride: int  # tokens from one training block to the next
+    batch_size: int
+    eval_batch_size: int
+    shuffle: bool
+    num_workers: int
+    on_gpu: bool  # hold the text on the GPU, where it takes at most a quarter of what is free
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("data", self, "vocab_size", "stride", "batch_size", "eval_batch_size")
+        if self.num_workers < 0:
+            raise UserError(f"data.num_workers must be at least 0, got {self.num_workers}")

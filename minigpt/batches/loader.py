@@ -1,0 +1,106 @@
+"""Blocks -> batches, in an order that needs no state to resume.
+
+Shapes: B batch_size, T block_size.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from minigpt.batches.blocks import Blocks
+from minigpt.batches.device_blocks import DeviceBlocks
+from minigpt.batches.order import Indices, block_order
+
+ORDERED = 64  # batches whose order is worked out at a time
+
+Batch = tuple[Tensor, Tensor]  # (B, T) inputs, (B, T) targets
+
+
+class BlockBatches(Dataset[Batch]):
+    """Batch number -> batch, for one rank; workers and ranks share one global order."""
+
+    def __init__(
+        self,
+        blocks: Blocks | DeviceBlocks,
+        batch_size: int,
+        seed: int | None,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        self.blocks = blocks
+        self.batch_size = batch_size
+        self.seed = seed  # None: in the order of the text
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self._ordered: tuple[int, int, Indices] = (-1, -1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return -(-len(self.blocks) // (self.batch_size * self.world_size))  # the last may be small
+
+    def __getitem__(self, number: int) -> Batch:
+        start = (number * self.world_size + self.rank) * self.batch_size
+        n_blocks = len(self.blocks)
+        if start >= n_blocks:
+            # This rank has nothing left but must take part: a block without a single target.
+            inputs, targets = self._cut(np.zeros(1, np.int64))
+            return inputs, torch.full_like(targets, self.blocks.ignore)
+        return self._cut(self._order(number)[: n_blocks - start])
+
+    def _cut(self, indices: Indices) -> Batch:
+        batch = self.blocks.batch(indices)
+        return torch.as_tensor(batch[0]), torch.as_tensor(batch[1])
+
+    def _order(self, number: int) -> Indices:
+        """(B) blocks of a batch; places past the last block hold no block's number.
+
+        Many batches at a time, since a call of numpy costs as much for one as for hundreds.
+        """
+        first = number - number % ORDERED
+        if self._ordered[:2] != (self.epoch, first):
+            starts = np.arange(first, first + ORDERED) * self.world_size + self.rank
+            positions = starts[:, None] * self.batch_size + np.arange(self.batch_size)
+            if self.seed is not None:
+                inside = positions < len(self.blocks)
+                positions[inside] = block_order(
+                    positions[inside], len(self.blocks), self.seed, self.epoch
+                )
+            self._ordered = self.epoch, first, positions
+        return self._ordered[2][number - first]
+
+
+class BlockLoader:
+    """The batches of one epoch, from wherever training stands in it.
+
+    It keeps no place of its own: epoch and batch come from the trainer, so a resumed run draws
+    exactly what an undisturbed one would have, without skipping through what came before.
+    """
+
+    def __init__(
+        self,
+        batches: BlockBatches,
+        num_workers: int,
+        position: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        self.batches = batches
+        self.num_workers = num_workers
+        self.position = position
+        self.pinned = torch.cuda.is_available() and isinstance(batches.blocks, Blocks)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = 0
+        if self.position is not None:
+            self.batches.epoch, start = self.position()
+        yield from DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=range(start, len(self)),
+            num_workers=self.num_workers,
+            pin_memory=self.pinned,  # so that a copy to the GPU is not waited for
+        )

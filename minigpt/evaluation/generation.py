@@ -1,0 +1,53 @@
+"""A checkpoint and a prompt -> text."""
+
+from pathlib import Path
+
+import torch
+
+from minigpt.errors import UserError
+from minigpt.model.generate import Sampling, generate
+from minigpt.model.gpt import GPT, GPTConfig
+from minigpt.runs.checkpoints import find_checkpoint, read_checkpoint
+from minigpt.tokens.tokenizer import Tokenizer, from_spec
+
+
+def load(path: Path, which: str = "best") -> tuple[GPT, Tokenizer]:
+    """The network, ready to be read from, and the tokenizer of a checkpoint or run folder.
+
+    Raises UserError where it is no checkpoint, or its weights are not of the shape it names.
+    """
+    path = find_checkpoint(path, which)
+    checkpoint = read_checkpoint(path)
+    net = GPT(GPTConfig(**checkpoint["hyper_parameters"]["model"]))
+    weights = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip()
+        raise UserError(f"{path}: its weights do not fit the model it names: {detail}") from None
+    return net.eval(), from_spec(checkpoint["hyper_parameters"]["tokenizer"])
+
+
+def generate_text(
+    net: GPT, tokenizer: Tokenizer, prompt: str, max_new_tokens: int, sampling: Sampling, seed: int
+) -> str:
+    """The prompt's continuation. Raises UserError for a prompt that is empty or too long."""
+    ids = tokenizer.encode(prompt)
+    if not ids:
+        raise UserError("the prompt is empty; give at least one token")
+    if len(ids) > net.config.block_size:
+        raise UserError(
+            f"the prompt has {len(ids)} tokens, the model reads {net.config.block_size} "
+            "(its block_size); shorten it"
+        )
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed}")
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+    if max(ids) >= net.config.vocab_size:
+        raise UserError(
+            f"the prompt holds token id {max(ids)}, the model knows {net.config.vocab_size} "
+            "tokens; word it differently"
+        )
+    tokens = generate(net, torch.tensor([ids]), max_new_tokens, sampling, seed)
+    return tokenizer.decode(tokens[0, len(ids) :].tolist())

@@ -1,0 +1,204 @@
+"""The report's pictures, as SVG that takes the page's colours."""
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from minigpt.reports.compared_runs import Run
+
+# Okabe and Ito's palette (2008), which the colour-blind can tell apart too, without its black.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C7300")
+DASHES = ("-", "--", ":")
+INK = "#010203"  # becomes the page's own text colour
+NAMED = len(COLOURS) * len(DASHES)  # runs beyond so many are drawn, but not told apart
+POINTS = 300  # of a curve; more cannot be seen
+
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "minigpt",  # the same runs give the same file
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "axes.grid": True,
+    "legend.frameon": False,
+}
+
+Series = Callable[[Run], list[tuple[float, float, float, float]]]
+
+
+def curves(runs: Sequence[Run], ink: str | None = None) -> str:
+    """Training and held-out loss over steps, tokens and training time.
+
+    An element to stand in a page, in the page's ink, or with one of its own a file.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(11, 6.4), layout="constrained")
+        panels = figure.subplots(2, 3, sharey="row")
+        rows = (("training loss (nats)", "train/loss"), ("held-out loss (nats)", "val/loss"))
+        columns = (
+            ("optimizer step", 0, 1.0),
+            ("million tokens", 1, 1e6),
+            ("minutes of training", 2, 60.0),
+        )
+        for row, (ylabel, metric) in zip(panels, rows, strict=True):
+            series = [run.series(metric) for run in runs]
+            for axes, (xlabel, which, unit) in zip(row, columns, strict=True):
+                for number, (run, points) in enumerate(zip(runs, series, strict=True)):
+                    _curve(axes, run, number, points, which, unit, metric)
+                axes.set_xlabel(xlabel)
+            row[0].set_ylabel(ylabel)
+            _losses_only(row[0], [p[3] for points in series for p in points])
+        named = list(zip(*panels[0][0].get_legend_handles_labels(), strict=True))
+        if len(runs) > 1 and named:
+            figure.legend(*zip(*named, strict=True), loc="outside lower center", ncols=4)
+        return _svg(figure, ink)
+
+
+def _curve(
+    axes: Axes,
+    run: Run,
+    number: int,
+    points: list[tuple[float, float, float, float]],
+    which: int,
+    unit: float,
+    metric: str,
+) -> None:
+    if not points:
+        return
+    every = max(1, len(points) // POINTS)
+    kept = [*points[:-1:every], points[-1]]
+    x, y = [p[which] / unit for p in kept], [p[3] for p in kept]
+    if number >= NAMED:
+        axes.plot(x, y, color="#888888", linewidth=0.6, alpha=0.5)
+        return
+    axes.plot(
+        x,
+        y,
+        color=COLOURS[number % len(COLOURS)],
+        linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
+        linewidth=1.2,
+        marker="o" if metric == "val/loss" and len(kept) < 40 else None,
+        markersize=3.5,
+        label=run.name,
+    )
+
+
+def _losses_only(axes: Axes, values: list[float]) -> None:
+    """Leaves out of sight what an untrained network or a divergence would stretch the axis to."""
+    finite = sorted(value for value in values if math.isfinite(value))
+    if finite:
+        low, high = finite[0], finite[min(len(finite) - 1, int(len(finite) * 0.97))]
+        room = max(0.05, (high - low) * 0.05)
+        axes.set_ylim(low - room, high + room)
+
+
+def heat_map(runs: Sequence[Run], rows: str, columns: str) -> str:
+    """The best held-out loss over two swept keys, the least of each cell's runs."""
+    cells: dict[tuple[float, float], float] = {}
+    for run in runs:
+        at = (run.config.get(rows), run.config.get(columns))
+        if all(isinstance(value, int | float) for value in at) and math.isfinite(run.val_loss):
+            key = (float(at[0]), float(at[1]))  # type: ignore[arg-type]
+            cells[key] = min(run.val_loss, cells.get(key, math.inf))
+    ys, xs = sorted({y for y, _ in cells}), sorted({x for _, x in cells})
+    grid = [[cells.get((y, x), math.nan) for x in xs] for y in ys]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(1.6 + 1.1 * len(xs), 1.2 + 0.6 * len(ys)), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(grid, cmap="cividis", aspect="auto", origin="lower")
+        axes.grid(False)
+        axes.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
+        axes.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
+        axes.set_xlabel(columns)
+        axes.set_ylabel(rows)
+        middle = (min(cells.values()) + max(cells.values())) / 2
+        for (y, x), loss in cells.items():
+            axes.text(
+                xs.index(x), ys.index(y), f"{loss:.3f}", ha="center", va="center",
+                color="#ffffff" if loss < middle else "#000000",
+            )  # fmt: skip
+        figure.colorbar(image, ax=axes, label="held-out loss (nats)")
+        return _svg(figure, None)
+
+
+def costs(runs: Sequence[Run]) -> str:
+    """The best held-out loss against parameters and against compute, with the Pareto front."""
+    runs = [run for run in runs if run.status == "finished"]
+    shown = [run for run in runs if math.isfinite(run.val_loss)]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, (label, cost) in zip(
+            panels,
+            (("parameters", "parameters"), ("training compute (FLOPs)", "flops")),
+            strict=True,
+        ):
+            points = [(getattr(run, cost), run.val_loss) for run in shown]
+            front = pareto_front(points)
+            if len(front) > 1:
+                axes.step(*zip(*front, strict=True), where="post", color=INK, linewidth=0.8,
+                          linestyle="--", label="Pareto front")  # fmt: skip
+            for number, run in enumerate(runs):
+                if math.isfinite(run.val_loss) and math.isfinite(getattr(run, cost)):
+                    colour = COLOURS[number % len(COLOURS)] if number < NAMED else "#888888"
+                    axes.plot(getattr(run, cost), run.val_loss, "o", color=colour, markersize=6)
+                    if len(shown) <= 12:
+                        axes.annotate(run.name, (getattr(run, cost), run.val_loss), fontsize=8,
+                                      xytext=(5, 4), textcoords="offset points")  # fmt: skip
+            if all(x > 0 for x, _ in points):
+                axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _amount(x)))
+            axes.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: ""))
+            if len({x for x, _ in points}) > 1:
+                axes.set_xticks(
+                    sorted({x for x, _ in points})[:: max(1, len({x for x, _ in points}) // 5)]
+                )
+            axes.margins(x=0.25, y=0.15)
+            axes.set_xlabel(label)
+        panels[0].set_ylabel("best held-out loss (nats)")
+        return _svg(figure, None)
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that no other beats in cost and loss at once, by rising cost."""
+    front: list[tuple[float, float]] = []
+    for cost, loss in sorted(points):
+        if not front or loss < front[-1][1]:
+            front.append((cost, loss))
+    return front
+
+
+def _amount(value: float) -> str:
+    for unit, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def _svg(figure: Figure, ink: str | None) -> str:
+    """The figure as an element, or with an ink as a file on white."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=ink is None, metadata={"Date": None})
+    text = out.getvalue().replace(INK, ink or "currentColor")
+    if ink is not None:
+        return text
+    text = text[text.index("<svg") :]
+    # Scaled with the page; ids are made one picture's own by matplotlib's hash.
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1
+    )

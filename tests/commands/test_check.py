@@ -1,0 +1,83 @@
+"""The plan is exact, and is that of the run."""
+
+import json
+
+import pytest
+
+from minigpt.commands.check import estimate_memory, plan
+from minigpt.config import build, compose_config
+from minigpt.model.gpt import GPTConfig
+from tests.conftest import run_folders
+
+
+def config(preset):
+    return build(GPTConfig, "model", compose_config([f"model={preset}"]).model)
+
+
+@pytest.mark.parametrize(
+    ("preset", "tokens", "stride", "batch_size", "blocks", "batches"),
+    [
+        ("mini", 5_120, 1, 4, 5_056, 1_264),
+        ("base", 316_593_536, 128, 32, 2_473_387, 77_294),
+        ("wide", 316_593_536, 128, 16, 2_473_387, 154_587),
+    ],
+)
+def test_the_reports_counts(preset, tokens, stride, batch_size, blocks, batches):
+    found = plan(config(preset), tokens, stride, batch_size, max_epochs=2)
+    assert (found["blocks"], found["batches_per_epoch"]) == (blocks, batches)
+    assert found["total_steps"] == 2 * batches
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters", "vocab_size"),
+    [
+        ("mini", 6_479_053, 49_805),
+        ("base", 13_278_976, 50_257),
+        ("wide", 27_344_384, 50_257),
+        ("gpt2", 124_439_808, 50_257),
+    ],
+)
+def test_check_prints_the_published_counts(preset, parameters, vocab_size, type_minigpt):
+    typed = type_minigpt("check", f"model={preset}", "--json")
+    found = json.loads(typed.out)
+    assert (found["parameters"], found["vocab_size"]) == (parameters, vocab_size)
+    assert sum(found["parameters_by_part"].values()) == parameters
+    if preset == "mini":
+        assert (found["blocks"], found["batches_per_epoch"]) == (5_056, 1_264)
+        assert found["total_steps"] == 12_640
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        [],
+        ["trainer.accumulate_grad_batches=4"],
+        ["trainer.limit_train_batches=3"],
+        ["trainer.limit_train_batches=0.5", "trainer.accumulate_grad_batches=2"],
+        ["trainer.max_steps=5"],
+        ["trainer.max_epochs=-1", "trainer.max_steps=25"],
+    ],
+)
+def test_a_run_takes_the_steps_that_check_promised(
+    limits, tiny, type_minigpt, type_train, tmp_path
+):
+    promised = json.loads(type_minigpt("check", *tiny, *limits, "--json").out)
+    assert type_train(*tiny, *limits).code == 0
+    (folder,) = run_folders(tmp_path)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["steps"] == promised["total_steps"]
+    assert summary["batches_per_epoch"] == promised["batches_per_epoch"]
+    assert summary["parameters"] == promised["parameters"]
+
+
+def test_check_says_it_in_words_too(type_minigpt):
+    out = type_minigpt("check").out
+    for text in ("6,479,053", "49,805", "5,056", "1,264", "data and model fit"):
+        assert text in out
+
+
+def test_the_memory_estimate_counts_weights_gradients_and_moments():
+    small, large = config("base"), config("gpt2")
+    assert estimate_memory(small, 1) > 4 * 4 * 13_278_976
+    assert estimate_memory(large, 1) > 4 * 4 * 124_439_808
+    assert estimate_memory(small, 64) > estimate_memory(small, 32)

@@ -1,0 +1,50 @@
+"""The proof of exact resume holds where it should and fails where it should."""
+
+import pytest
+
+from minigpt.commands.verify_resume import _differences
+
+THREE_EPOCHS = ["--steps", "12"]
+
+
+def test_a_configuration_is_shown_to_resume_bit_for_bit(tiny, type_minigpt, tmp_path):
+    typed = type_minigpt("verify-resume", *tiny, "model.dropout=0.2", "data.num_workers=1",
+                         "trainer.accumulate_grad_batches=2", *THREE_EPOCHS)  # fmt: skip
+    assert (typed.code, typed.err) == (0, "")
+    assert "stopped after step 2" in typed.out
+    assert "stopped after step 8" in typed.out
+    assert "identical to the last bit" in typed.out
+    assert list((tmp_path / "outputs" / "verify-resume").iterdir()) == []
+
+
+def test_runs_that_differ_are_told_apart(tiny, type_train, tmp_path):
+    for name, seed in (("one", 1), ("two", 2), ("again", 1)):
+        type_train(*tiny, f"seed={seed}", f"hydra.run.dir={name}", "trainer.max_epochs=1")
+    assert _differences(tmp_path / "one", tmp_path / "again") == []
+    found = _differences(tmp_path / "one", tmp_path / "two")
+    assert found[0].startswith("lr at step") or " at step 1 is " in found[0]
+    assert found[1:] == [
+        "state_dict of the last checkpoint",
+        "optimizer_states of the last checkpoint",
+    ]
+
+
+def test_a_run_that_cannot_start_says_why(tiny, type_minigpt):
+    typed = type_minigpt("verify-resume", *tiny, "optimizer.lr=-1", *THREE_EPOCHS)
+    assert typed.code == 2
+    assert typed.err.startswith("error: optimizer.lr must be")
+    assert typed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("steps", ["0", "5"])
+def test_too_few_steps_are_refused(tiny, type_minigpt, steps):
+    typed = type_minigpt("verify-resume", *tiny, "--steps", steps)
+    assert (typed.code, typed.err) == (
+        2, f"error: --steps must be at least 6, two for each of 3 epochs, got {steps}\n"
+    )  # fmt: skip
+
+
+def test_a_text_too_short_for_the_stops_says_so(tiny, type_minigpt):
+    typed = type_minigpt("verify-resume", *tiny, "data.batch_size=512", "--steps", "6")
+    assert typed.code == 2
+    assert typed.err.startswith("error: the run ended before its stop: an epoch of this text has ")

@@ -1,0 +1,255 @@
+"""What the report says of runs whose figures are known."""
+
+import csv
+import json
+import math
+import re
+
+import pytest
+
+from minigpt.errors import UserError
+from minigpt.reports.compared_runs import differing, find_runs, ranked
+from minigpt.reports.comparison import compare
+from minigpt.reports.findings import beside_report_b, findings, report_b_findings
+from minigpt.reports.plots import pareto_front
+from minigpt.training.lit_gpt import perplexity
+
+MODEL = {
+    "n_layer": 2, "n_head": 4, "n_embd": 128, "mlp_ratio": 4, "block_size": 128,
+    "dropout": 0.1, "embd_dropout": 0.1, "bias": True, "head_bias": False, "tie_weights": False,
+    "positions": "learned", "init": "gpt2", "vocab_size": 50257,
+}  # fmt: skip
+
+
+def write_run(folder, val, train=None, seconds=100.0, status="finished", reason=None, **settings):
+    """A run folder with a training curve that falls to its loss, and the figures given."""
+    folder.mkdir(parents=True)
+    config = {"name": settings.pop("name", "run"), "seed": settings.pop("seed", 1),
+              "model": dict(MODEL), "optimizer": {"lr": 1e-3}, "data": {"batch_size": 32},
+              "run_dir": str(folder)}  # fmt: skip
+    for key, value in settings.items():
+        section, _, name = key.partition("__")
+        config[section][name] = value
+    (folder / "config.yaml").write_text(json.dumps(config))  # which is YAML too
+    train = val - 0.3 if train is None else train
+    parameters = {128: 13_278_976, 256: 27_344_384}[config["model"]["n_embd"]]
+    summary = {
+        "status": status, "reason": reason, "parameters": parameters, "vocab_size": 50257,
+        "steps": 100, "tokens_seen": 409_600, "tokens_per_second": 4096.0,
+        "wall_seconds": seconds, "peak_memory_bytes": 2**30, "command": "python train.py -m x=1,2",
+        "overrides": ["x=1"], "git_commit": "abc", "sample": {"prompt": "The", "text": " <b>"},
+        "final": {"train/loss": train, "val/loss": val},
+        "best": {"val/loss": val, "val/perplexity": perplexity(val), "step": 100, "epoch": 1},
+        "test": {"loss": val, "perplexity": perplexity(val)},
+    }  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(
+            file, ["step", "train/loss", "grad_norm", "tokens_per_second", "val/loss"]
+        )
+        writer.writeheader()
+        for step in range(10, 101, 10):
+            row = {"step": step, "train/loss": train + (100 - step) / 50, "grad_norm": 1.0,
+                   "tokens_per_second": 4096.0}  # fmt: skip
+            writer.writerow(row)
+            if step % 50 == 0:
+                writer.writerow({"step": step, "val/loss": val + (100 - step) / 100})
+
+
+@pytest.fixture
+def report_b(tmp_path):
+    """Three runs with the report's own losses and hours."""
+    write_run(tmp_path / "0", 5.0772, 5.0772, 4.2 * 3600, name="baseline")
+    write_run(tmp_path / "1", 5.0670, 5.0670, 4.3 * 3600, name="lower_lr", optimizer__lr=5e-4)
+    write_run(tmp_path / "2", 4.8460, 4.8460, 6.9 * 3600, name="wider", optimizer__lr=5e-4,
+              model__n_embd=256, data__batch_size=16)  # fmt: skip
+    return tmp_path
+
+
+def test_the_reports_own_figures_hold_its_own_findings(report_b):
+    rows = beside_report_b(find_runs([report_b]))
+    assert [row.run.experiment for row in rows] == ["baseline", "lower_lr", "wider"]
+    said = report_b_findings(rows)
+    assert len(said) == 4
+    assert all(": held" in line for line in said)
+    assert "training loss -0.010 nats" in said[0]
+    assert "training -19.8%" in said[1]
+    assert "+60%" in said[2]
+
+
+def test_another_size_under_the_same_name_is_not_the_reports(tmp_path):
+    write_run(tmp_path / "0", 5.0, name="baseline", model__n_embd=256)
+    assert beside_report_b(find_runs([tmp_path])) == []
+
+
+def test_effects_are_between_runs_that_differ_in_nothing_else(report_b):
+    said = findings(find_runs([report_b]))
+    assert said[0] == "Best: 2, held-out loss 4.846 (perplexity 127.2)."
+    lr = next(line for line in said if line.startswith("optimizer.lr"))
+    assert lr == (
+        "optimizer.lr 0.0005 to 0.001: marginal: held-out loss 0.010 nats higher, perplexity "
+        "+1.0%, time -2%; one seed, so chance is not ruled out."
+    )
+    width = next(line for line in said if line.startswith("model.n_embd"))
+    assert width.startswith(
+        "model.n_embd 128 to 256 (and data.batch_size 32 to 16): held-out loss 0.221 nats lower, "
+        "perplexity -19.8%, time +60%"
+    )
+
+
+def test_seeds_tell_chance_from_effect(tmp_path):
+    for seed, noise in ((1, 0.0), (2, 0.02), (3, -0.02)):
+        write_run(tmp_path / f"a{seed}", 5.0 + noise, seed=seed)
+        write_run(tmp_path / f"b{seed}", 4.99 + noise, seed=seed, optimizer__lr=5e-4)
+        write_run(tmp_path / f"c{seed}", 4.5 + noise, seed=seed, optimizer__lr=2.5e-4)
+    said = findings(find_runs([tmp_path]))
+    assert any("over 3 seeds the same settings' held-out loss has a standard deviation of 0.020"
+               in line for line in said)  # fmt: skip
+    effects = [line for line in said if line.startswith("optimizer.lr")]
+    assert "0.00025 to 0.0005: held-out loss 0.490 nats higher" in effects[0]
+    assert "0.0005 to 0.001: marginal: held-out loss 0.010 nats higher" in effects[1]
+    assert "chance alone moves it by 0.020" in effects[1]
+
+
+def test_instability_and_gaps_are_told_with_their_run(tmp_path):
+    write_run(tmp_path / "calm", 5.0)
+    write_run(tmp_path / "wild", 5.5, train=3.0, seed=2)
+    rows = (tmp_path / "wild" / "metrics.csv").read_text().splitlines()
+    rows[3] = "30,9.0,40.0,4096.0,"
+    (tmp_path / "wild" / "metrics.csv").write_text("\n".join(rows) + "\n")
+    said = " ".join(findings(find_runs([tmp_path])))
+    assert (
+        "Nothing diverged: the largest rise of the training loss between two logged steps" in said
+    )
+    assert (
+        "4.40 nats (wild), the largest gradient norm 40.0, 40 times its run's median (wild)" in said
+    )
+    assert "from +0.30 nats (calm) to +2.50 (wild)" in said
+
+
+def test_runs_are_ranked_by_held_out_loss_finished_ones_first(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    write_run(tmp_path / "b", 4.0)
+    write_run(tmp_path / "c", 3.0, status="interrupted")
+    write_run(tmp_path / "d", 3.0, status="failed", reason="the loss is nan at step 3")
+    runs = ranked(find_runs([tmp_path]))
+    assert [run.name for run in runs][:2] == ["b", "a"]
+    said = " ".join(findings(runs))
+    assert "Diverged: d" in said
+    assert "d failed: the loss is nan at step 3" in said
+
+
+def test_the_same_run_twice_says_nothing_of_chance(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    write_run(tmp_path / "b" / "a", 5.0)
+    write_run(tmp_path / "c", 4.0, optimizer__lr=5e-4)
+    assert not any("seeds" in line for line in findings(find_runs([tmp_path])))
+    assert len(find_runs([tmp_path, tmp_path / "a", tmp_path / "." / "c"])) == 3
+
+
+def test_keys_that_only_change_together_are_told_together(tmp_path):
+    write_run(tmp_path / "none", 5.0)
+    write_run(tmp_path / "deep", 4.8, model__n_layer=4)
+    write_run(tmp_path / "tied", 4.5, model__tie_weights=True, model__init="torch")
+    write_run(tmp_path / "wide", 4.0, model__n_embd=256, data__batch_size=16)
+    write_run(tmp_path / "wide_deep", 3.9, model__n_embd=256, data__batch_size=16, model__n_layer=4)
+    runs = find_runs([tmp_path])
+    effects = [line.partition(",")[0] for line in findings(runs) if line.startswith("model.")]
+    assert effects == [
+        "model.n_embd 128 to 256 (and data.batch_size 32 to 16): held-out loss 0.950 nats lower",
+        "model.n_layer 2 to 4: held-out loss 0.150 nats lower",
+        "model.init gpt2 to torch (and model.tie_weights False to True): held-out loss 0.500 nats "
+        "lower",
+    ]
+
+
+def test_a_random_search_is_not_told_pair_by_pair(tmp_path):
+    for i in range(8):
+        write_run(tmp_path / str(i), 5.0 - i / 10, optimizer__lr=1e-3 + i * 1e-4,
+                  model__dropout=(i * 3 % 8) / 10)  # fmt: skip
+    assert not any(" to " in line.partition(":")[0] for line in findings(find_runs([tmp_path])))
+
+
+def test_a_loss_beyond_any_number_and_a_row_cut_short_are_survived(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    write_run(tmp_path / "b", 900.0, optimizer__lr=1.0)
+    with (tmp_path / "a" / "metrics.csv").open("a") as file:
+        file.write(",1.0\n")
+    said = findings(compare([tmp_path], tmp_path / "out"))
+    assert "perplexity +inf%" in " ".join(said)
+
+
+def test_budgets_that_differ_or_were_not_spent_alike_are_not_called_fair(tmp_path):
+    for name, tokens, given in (("a", 1000, 1000), ("b", 2000, 2000), ("c", 900, 1000)):
+        write_run(tmp_path / name, 5.0, seed=tokens)
+        config = json.loads((tmp_path / name / "config.yaml").read_text())
+        config["budget"] = {"tokens": given, "flops": None}
+        (tmp_path / name / "config.yaml").write_text(json.dumps(config))
+        summary = json.loads((tmp_path / name / "summary.json").read_text())
+        (tmp_path / name / "summary.json").write_text(
+            json.dumps({**summary, "tokens_seen": tokens})
+        )
+    said = findings(find_runs([tmp_path]))
+    assert any(line.startswith("Not given the same: budget.tokens was 1000, 2000") for line in said)
+    said = findings(find_runs([tmp_path / "a", tmp_path / "c"]))
+    assert any(
+        "Not given the same: budget.tokens was 1000; the runs had up to 1.1" in x for x in said
+    )
+
+
+def test_only_what_differs_and_does_something_is_named(tmp_path):
+    write_run(tmp_path / "x", 5.0, name="one")
+    write_run(tmp_path / "y", 5.0, name="two", optimizer__lr=1.0, seed=2)
+    assert differing(find_runs([tmp_path])) == ["optimizer.lr", "seed"]
+
+
+def test_the_files_say_the_same_and_need_no_network(report_b, tmp_path):
+    out = tmp_path / "out"
+    compare([report_b / "0", report_b / "1", report_b / "2"], out)
+    with (out / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == ["2", "1", "0"]
+    assert rows[0]["best_val_loss"] == "4.846"
+    assert rows[0]["parameters"] == "27344384"
+    markdown = (out / "report.md").read_text()
+    assert "| 2 | 0.0005 | 256 | 16 | 27,344,384 | 4.846 | 127.2 | 4.846 | 127.2 |" in markdown
+    page = (out / "report.html").read_text()
+    assert not re.search(r"(src|href)=[\"']?(https?:|//)|@import|url\((?!#)", page)
+    assert " &lt;b&gt;" in page  # a sample is text, never markup
+    assert "currentColor" not in (out / "curves.svg").read_text()
+    for part in ("git checkout abc", "python train.py x=1", "Beside report B", "4.8460"):
+        assert part in page
+
+
+def test_two_hundred_runs_are_reported(tmp_path):
+    for i in range(200):
+        write_run(
+            tmp_path / f"{i}", 5 + math.sin(i), optimizer__lr=1e-4 * (1 + i % 20), seed=i // 20
+        )
+    runs = compare([tmp_path], tmp_path / "out")
+    assert len(runs) == 200
+    assert (tmp_path / "out" / "runs.csv").read_text().count("\n") == 201
+    assert (tmp_path / "out" / "report.html").stat().st_size < 5_000_000
+
+
+def test_the_pareto_front_is_what_nothing_beats():
+    points = [(1, 5.0), (2, 4.0), (3, 4.5), (4, 3.0), (2, 6.0)]
+    assert pareto_front(points) == [(1, 5.0), (2, 4.0), (4, 3.0)]
+
+
+def test_what_holds_no_run_is_named(tmp_path, type_minigpt):
+    typed = type_minigpt("compare", "nowhere")
+    assert (typed.code, typed.err) == (
+        2,
+        "error: nowhere is no folder; name run folders or a sweep's\n",
+    )
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no run: there is no config.yaml in or below"):
+        find_runs([tmp_path / "empty"])
+
+
+def test_a_folder_without_a_summary_is_a_run_that_failed(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    (tmp_path / "a" / "summary.json").unlink()
+    (run,) = find_runs([tmp_path])
+    assert (run.status, run.reason) == ("failed", "it stopped before its first step")
