@@ -1,3 +1,3 @@
 """Small decoder-only GPTs, trained, compared and understood."""
 
-__version__ = "0.1.0"
+from minigpt.version import __version__ as __version__

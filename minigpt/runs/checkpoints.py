@@ -1,98 +1,71 @@
-"""Durable checkpoint files: whole on disk or not there at all."""
+"""Reading checkpoints: nothing in them is executed; an inexact resume is refused."""
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.fabric.utilities.types import _PATH
 
 from minigpt.errors import UserError
-
-
-class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a sibling file, syncs it, then renames it over the old one.
-
-    Lightning stages in the temporary folder instead, which across file systems is a plain copy
-    that a crash can leave half-done.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
-    ) -> None:
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sibling = target.with_name(f".{target.name}.partial")
-        try:
-            with sibling.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(sibling, target)
-        finally:
-            sibling.unlink(missing_ok=True)
+from minigpt.runs.run_folder import RunFolder
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content on the CPU; nothing in the file is executed.
 
-    Raises UserError where the file is missing or is no checkpoint of this project.
+    Raises UserError where the file is missing or is not a checkpoint of this project.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a file that is no checkpoint need not warn as well
+            warnings.simplefilter("ignore")  # the error below says all that the user needs
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"no such checkpoint: {path}") from None
-    except Exception as error:  # a damaged file fails in any way that unpickling can
-        kind = type(error).__name__
+    except Exception as error:  # unpickling a damaged file can fail in any way
         raise UserError(
-            f"{path} is no readable checkpoint ({kind}); it is damaged or another kind of file"
+            f"{path} is not a readable checkpoint ({type(error).__name__}); it is damaged or "
+            "another kind of file"
         ) from None
     if not isinstance(checkpoint, dict) or "model" not in checkpoint.get("hyper_parameters", {}):
-        raise UserError(f"{path} is no minigpt checkpoint: it names no model")
+        raise UserError(f"{path} is not a minigpt checkpoint: it names no model")
     return checkpoint
 
 
-def check_resumable(path: Path, now: dict[str, Any], max_epochs: int | None) -> None:
-    """Raises UserError unless a run of hyper-parameters `now` can go on exactly from a checkpoint.
+def find_checkpoint(path: Path, which: str = "last") -> Path:
+    """The checkpoint that a path stands for: the file itself, or a run folder's last or best.
 
-    Network, tokenizer, text and the order of batches must be the same, and an epoch left to train.
+    Raises UserError where the folder has no such checkpoint.
     """
-    checkpoint = read_checkpoint(path)
-    then = checkpoint["hyper_parameters"]
+    if not path.is_dir():
+        return path
+    run = RunFolder(path)
+    checkpoint = {"last": run.last, "best": run.best}[which]
+    if not checkpoint.exists():
+        others = {"last": "best", "best": "last"}
+        other = {"last": run.last, "best": run.best}[others[which]]
+        hint = f"; it has {other.name} (--which {others[which]})" if other.exists() else ""
+        raise UserError(f"{path} has no {checkpoint.name} in {run.checkpoints.name}/{hint}")
+    return checkpoint
+
+
+def check_resumable(checkpoint: dict[str, Any], hyper_parameters: dict[str, Any]) -> None:
+    """Raises UserError unless a run with these hyper-parameters goes on exactly from a checkpoint.
+
+    Network, tokenizer, text and the order of batches must be the same.
+    """
+    saved = checkpoint["hyper_parameters"]
     for section in ("model", "tokenizer", "data", "seed"):
-        was, wanted = _pairs(section, then[section]), _pairs(section, now[section])
-        for key, value in wanted.items():
-            if was.get(key) != value:
+        before = _flat(section, saved[section])
+        for key, value in _flat(section, hyper_parameters[section]).items():
+            if before.get(key) != value:
                 raise UserError(
-                    f"resume: the checkpoint has {key}={was.get(key)}, this run asks for {value}; "
-                    "a resumed run keeps its network, its text and the order of its batches"
+                    f"resume: the checkpoint has {key}={before.get(key)}, this run asks for "
+                    f"{value}; a resumed run keeps its network, its text and the order of its "
+                    "batches"
                 )
-    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    if max_epochs is not None and 0 <= max_epochs < done:
-        raise UserError(
-            f"trainer.max_epochs={max_epochs}: the run to resume has {done} epochs behind it; "
-            "ask for more"
-        )
 
 
-def _pairs(section: str, values: Any) -> dict[str, Any]:
+def _flat(section: str, values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
         return {section: values}
     return {f"{section}.{key}": value for key, value in values.items()}
-
-
-def find_checkpoint(path: Path, which: str = "last") -> Path:
-    """The checkpoint file that a path stands for: itself, or a run folder's last or best one."""
-    if path.is_dir():
-        inside = path / "checkpoints" / f"{which}.ckpt"
-        if not inside.exists():
-            raise UserError(
-                f"{path} is no run folder with a {which} checkpoint: it has no {inside.name} "
-                "(a run stopped before its first validation has only last.ckpt)"
-            )
-        return inside
-    return path

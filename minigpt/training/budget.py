@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 
 from minigpt.errors import UserError, check_positive, check_types
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
+from minigpt.training.lightning_seams import end_after_steps
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,4 @@ def apply_budget(
             "a budget and trainer.accumulate_grad_batches above 1 do not go together; raise "
             "data.batch_size or lower it, or set trainer.max_epochs instead of the budget"
         )
-    trainer.fit_loop.max_epochs = -1
-    trainer.fit_loop.epoch_loop.max_steps = steps
-    # Counted in batches from the start of the run, across epochs.
-    trainer.check_val_every_n_epoch = None
-    trainer.val_check_interval = steps // budget.validations
+    end_after_steps(trainer, steps, steps // budget.validations)

@@ -20,8 +20,10 @@ from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, nearest
 from minigpt.model.gpt import GPTConfig
 from minigpt.model.loss import has_bfloat16_instructions
-from minigpt.runs.checkpoints import DurableCheckpointIO
 from minigpt.training.budget import BudgetConfig, apply_budget
+from minigpt.training.callbacks.finite_watch import FiniteWatch
+from minigpt.training.callbacks.metrics import Metrics
+from minigpt.training.checkpoint_io import DurableCheckpointIO
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import keep_freed_memory
@@ -48,9 +50,9 @@ def build_run(cfg: DictConfig) -> Run:
 
     Raises UserError for anything in the configuration that cannot be run, before it is run.
     """
-    data, model = build_data(cfg)
     optimizer = build(OptimizerConfig, "optimizer", cfg.optimizer)
     scheduler = build(SchedulerConfig, "scheduler", cfg.scheduler)
+    data, model = build_data(cfg)
     trainer, compile_blocks = build_trainer(cfg)
     budget = build(BudgetConfig, "budget", cfg.budget)
     apply_budget(trainer, budget, model, data.config.batch_size)
@@ -96,7 +98,8 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
         arguments["precision"] = "bf16-mixed" if fast else "32-true"
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    callbacks = [instantiate(plain(c)) for c in (cfg.callbacks or {}).values()]
+    callbacks = [Metrics(), FiniteWatch()]
+    callbacks += [instantiate(plain(c)) for c in (cfg.callbacks or {}).values()]
     loggers = [instantiate(plain(c)) for c in (cfg.logger or {}).values()]
     quieten_lightning()
     try:

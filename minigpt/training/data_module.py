@@ -16,6 +16,7 @@ from minigpt.batches.loader import Batch, BlockBatches, BlockLoader
 from minigpt.errors import UserError
 from minigpt.model.loss import IGNORE
 from minigpt.tokens.prepare import prepare
+from minigpt.training.lightning_seams import position
 
 
 class TokenDataModule(pl.LightningDataModule):
@@ -87,10 +88,7 @@ class TokenDataModule(pl.LightningDataModule):
 
         Read when the first batch is drawn, which is after a checkpoint was restored.
         """
-        if self.trainer is None:
-            return 0, 0
-        loop = self.trainer.fit_loop
-        return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
+        return position(self.trainer) if self.trainer else (0, 0)
 
     def _loader(
         self, split: str, batch_size: int, position: Callable[[], tuple[int, int]] | None = None

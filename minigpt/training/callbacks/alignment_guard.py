@@ -16,6 +16,7 @@ from minigpt.batches.loader import Batch
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.model.loss import IGNORE
+from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
 
@@ -63,9 +64,10 @@ class AlignmentGuard(pl.Callback):
         if trainer.current_epoch:
             return  # later epochs may know the text by heart
         lit, data = _parts(trainer, pl_module)
-        if "train/loss" in lit.latest and data.config.stride >= lit.net.config.block_size:
+        latest = Metrics.of(trainer).latest
+        if "train/loss" in latest and data.config.stride >= lit.net.config.block_size:
             # Blocks share no tokens, so all of this text is new.
-            self._watch("train/loss", lit.latest["train/loss"], "the first epoch")
+            self._watch("train/loss", latest["train/loss"], "the first epoch")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:

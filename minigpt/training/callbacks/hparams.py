@@ -6,7 +6,10 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from minigpt.training.lit_gpt import LitGPT, perplexity
+from minigpt.config import flatten
+from minigpt.model.loss import perplexity
+from minigpt.training.callbacks.metrics import Metrics
+from minigpt.training.lit_gpt import LitGPT
 
 METRICS = ("hp/val_loss", "hp/val_perplexity", "hp/train_loss", "hp/tokens_per_second")
 
@@ -46,9 +49,10 @@ class TensorBoardHparams(pl.Callback):
             logger.experiment.add_custom_scalars(LAYOUT)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, LitGPT)
+        if trainer.sanity_checking:
+            return
         self.best = min(self.best, float(trainer.callback_metrics["val/loss"]))
-        latest = pl_module.latest
+        latest = Metrics.of(trainer).latest
         values = (
             self.best,
             perplexity(self.best),
@@ -67,15 +71,3 @@ class TensorBoardHparams(pl.Callback):
 
 def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; a list becomes text, and null the word null."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            plain = isinstance(value, bool | int | float | str)
-            flat[f"{prefix}{key}"] = value if plain else "null" if value is None else str(value)
-    return flat

@@ -2,11 +2,12 @@
 
 import signal
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+
+from minigpt.runs.run_folder import RunFolder
 
 
 class Interrupted(SystemExit):
@@ -20,8 +21,8 @@ class Interruption(pl.Callback):
     exits with 0. A second signal does not wait.
     """
 
-    def __init__(self, checkpoint: str) -> None:
-        self.checkpoint = Path(checkpoint)
+    def __init__(self, run_dir: str) -> None:
+        self.checkpoint = RunFolder(run_dir).last
         self.signum: int | None = None
         self.previous: dict[int, Any] = {}
 

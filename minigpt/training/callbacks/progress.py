@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks.progress.rich_progress import (
 )
 from rich.progress import ProgressColumn, TextColumn
 
-from minigpt.training.lit_gpt import LitGPT, perplexity
+from minigpt.model.loss import perplexity
+from minigpt.training.callbacks.metrics import Metrics
 
 SECONDS_BETWEEN = 0.1  # one drawing of the bar and the next
 
@@ -63,9 +64,9 @@ class ProgressBar(RichProgressBar):
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        if not isinstance(pl_module, LitGPT) or not pl_module.latest or not trainer.training:
+        latest = Metrics.of(trainer).latest
+        if not latest or not trainer.training:
             return {}
-        latest = pl_module.latest
         shown: dict[str, int | str | float | dict[str, float]] = {
             "loss": f"{latest['train/loss']:.3f}",
             "ppl": f"{latest['train/perplexity']:.4g}",
@@ -80,13 +81,13 @@ class ProgressBar(RichProgressBar):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
-        assert isinstance(pl_module, LitGPT)
-        loss = pl_module.mean_loss(pl_module.epoch_meter)
+        metrics = Metrics.of(trainer)
+        loss = metrics.epoch_loss(trainer)
         line = (
             f"epoch {trainer.current_epoch + 1:>2}{self._of_all()}  "
             f"train loss {loss:.3f}, perplexity {perplexity(loss):,.2f}"
         )
-        if "val/loss" in trainer.callback_metrics:
-            line += f"   held-out loss {float(trainer.callback_metrics['val/loss']):.3f}"
+        if metrics.epoch_val_loss is not None:
+            line += f"   held-out loss {metrics.epoch_val_loss:.3f}"
         if self.progress is not None:
             self.progress.console.print(line, highlight=False)

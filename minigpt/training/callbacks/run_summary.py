@@ -1,175 +1,187 @@
-"""summary.json: what a run was, how it went, and how it ended."""
+"""Keeps summary.json true while a run trains."""
 
-import json
 import platform
-import subprocess
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from minigpt.model.gpt import count_parameters
+from minigpt.model.loss import perplexity
+from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.summary import (
+    BestValidation,
+    Data,
+    Epoch,
+    Sample,
+    Status,
+    Summary,
+    Test,
+    TokenizerName,
+)
 from minigpt.training.callbacks.interruption import Interrupted
+from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.callbacks.samples import TextSamples
 from minigpt.training.data_module import TokenDataModule
-from minigpt.training.lit_gpt import LitGPT, perplexity
+from minigpt.training.finite import Diverged
+from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import peak_memory
+from minigpt.training.processes import is_first
 
 VERSIONS = ("torch", "lightning", "tiktoken", "hydra-core", "omegaconf", "numpy")
 
 
 class RunSummary(pl.Callback):
-    """Keeps summary.json true from the first step on, so a killed run tells how far it came.
+    """Writes summary.json from the first step on, so a killed run tells how far it came.
 
     Its record of epochs travels in the checkpoint: a resumed run's summary is that of one run.
     """
 
-    def __init__(self, folder: str, command: str, overrides: list[str]) -> None:
-        self.path = Path(folder) / "summary.json"
+    def __init__(
+        self, run: RunFolder, command: str, overrides: list[str], code_commit: str | None
+    ) -> None:
+        self.run = run
         self.overrides = overrides
+        self.code_commit = code_commit
         self.commands = [command]  # the one that began the run, and those that resumed it
-        self.epochs: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None
-        self.seconds_before = 0.0  # of the starts before this one
-        self.test: dict[str, float] | None = None
+        self.epochs: list[Epoch] = []
+        self.best: BestValidation | None = None
+        self.test: Test | None = None
+        self.earlier_seconds = 0.0  # of the starts before this one
         self.started = time.perf_counter()
         self.training = False
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "epochs": self.epochs,
-            "best": self.best,
+            "epochs": [epoch.model_dump() for epoch in self.epochs],
+            "best": self.best.model_dump() if self.best else None,
             "seconds": self._seconds(),
             "commands": self.commands,
             "overrides": self.overrides,
+            "code_commit": self.code_commit,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs, self.best = state_dict["epochs"], state_dict["best"]
-        self.seconds_before = state_dict["seconds"]
+        self.epochs = [Epoch(**epoch) for epoch in state_dict["epochs"]]
+        self.best = BestValidation(**state_dict["best"]) if state_dict["best"] else None
+        self.earlier_seconds = state_dict["seconds"]
         self.commands = [*state_dict["commands"], *self.commands]
         self.overrides = state_dict["overrides"]
+        self.code_commit = state_dict["code_commit"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_started = time.perf_counter()
         self.training = True
-        self.write(trainer, "running")
+        self.write(trainer, Status.RUNNING)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
+        loss = Metrics.of(trainer).epoch_val_loss
+        if trainer.sanity_checking or loss is None:
             return
-        loss = float(trainer.callback_metrics["val/loss"])
-        if self.best is None or loss < self.best["val/loss"]:
-            self.best = {
-                "val/loss": loss,
-                "val/perplexity": perplexity(loss),
-                "step": trainer.global_step,
-                "epoch": trainer.current_epoch + 1,
-            }
+        if self.best is None or loss < self.best.val_loss:
+            self.best = BestValidation(
+                val_loss=loss,
+                val_perplexity=perplexity(loss),
+                step=trainer.global_step,
+                epoch=trainer.current_epoch + 1,
+            )
+        self.write(trainer, Status.RUNNING)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, LitGPT)
-        loss = pl_module.mean_loss(pl_module.epoch_meter)
-        row = {
-            "epoch": trainer.current_epoch + 1,
-            "step": trainer.global_step,
-            "train/loss": loss,
-            "train/perplexity": perplexity(loss),
-            "seconds": time.perf_counter() - self.epoch_started,
-        }
-        if "val/loss" in trainer.callback_metrics:
-            row["val/loss"] = float(trainer.callback_metrics["val/loss"])
-            row["val/perplexity"] = perplexity(row["val/loss"])
-        self.epochs.append(row)
+        metrics = Metrics.of(trainer)
+        loss, val_loss = metrics.epoch_loss(trainer), metrics.epoch_val_loss
+        self.epochs.append(
+            Epoch(
+                epoch=trainer.current_epoch + 1,
+                step=trainer.global_step,
+                train_loss=loss,
+                train_perplexity=perplexity(loss),
+                val_loss=val_loss,
+                val_perplexity=None if val_loss is None else perplexity(val_loss),
+                seconds=time.perf_counter() - self.epoch_started,
+            )
+        )
         self.epoch_started = time.perf_counter()
-        self.write(trainer, "running")
+        self.write(trainer, Status.RUNNING)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         if not self.training:
-            return  # a resume that was refused must not touch the record of the run
-        stopped = isinstance(exception, Interrupted | KeyboardInterrupt)
-        reason = None if stopped else str(exception) or type(exception).__name__
-        self.write(trainer, "interrupted" if stopped else "failed", reason)
+            return  # a resume that was refused must not change the record of the run
+        if isinstance(exception, Interrupted | KeyboardInterrupt):
+            self.write(trainer, Status.INTERRUPTED)
+            return
+        status = Status.DIVERGED if isinstance(exception, Diverged) else Status.FAILED
+        self.write(trainer, status, str(exception) or type(exception).__name__)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.training = False
-        self.write(trainer, "finished")  # the test adds to it, and takes nothing away if stopped
+        self.write(trainer, Status.FINISHED)  # the test, should it be stopped, only adds to this
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
-        self.test = {name: float(metrics[f"test/{name}"]) for name in ("loss", "perplexity")}
+        loss = float(metrics["test/loss"])
+        self.test = Test(loss=loss, perplexity=perplexity(loss))
 
-    @rank_zero_only
-    def write(self, trainer: pl.Trainer, status: str, reason: str | None = None) -> None:
-        """Replaces summary.json in one move."""
+    def write(self, trainer: pl.Trainer, status: Status, reason: str | None = None) -> None:
+        """Replace summary.json; the first process writes.
+
+        All processes have to call this together, except after a failure, which may be one's alone.
+        """
+        metrics = Metrics.of(trainer)
+        alone = trainer.world_size > 1 and status in (Status.FAILED, Status.DIVERGED)
+        tokens_seen = metrics.tokens_seen if alone else metrics.total_tokens(trainer)
+        if is_first(trainer):
+            self.run.write_summary(self._summary(trainer, status, reason, tokens_seen))
+
+    def _summary(
+        self, trainer: pl.Trainer, status: Status, reason: str | None, tokens_seen: int
+    ) -> Summary:
         lit, data = trainer.lightning_module, trainer.datamodule
         assert isinstance(lit, LitGPT)
         assert isinstance(data, TokenDataModule)
+        metrics = Metrics.of(trainer)
         parameters = count_parameters(lit.net.config)
-        # Of several processes this one's share stands for each: off by a short last batch at most.
-        tokens_seen = (lit.tokens_seen + lit.step_meter.tokens()) * trainer.world_size
         samples = next((c for c in trainer.callbacks if isinstance(c, TextSamples)), None)
         manifest = data.store.manifest
-        content = {
-            "status": status,
-            "reason": reason,
-            "command": self.commands[0],
-            "overrides": self.overrides,
-            "resumed_by": self.commands[1:],
-            "parameters": sum(parameters.values()),
-            "parameters_by_part": parameters,
-            "vocab_size": lit.net.config.vocab_size,
-            "batches_per_epoch": trainer.num_training_batches,
-            "steps": trainer.global_step,
-            "epochs": self.epochs,
-            "final": self.epochs[-1] if self.epochs else None,
-            "best": self.best,
-            "test": self.test,
-            "tokens_seen": tokens_seen,
-            "tokens_per_second": (
-                lit.tokens_seen * trainer.world_size / lit.train_seconds
-                if lit.train_seconds
-                else None
+        return Summary(
+            status=status,
+            reason=reason,
+            command=self.commands[0],
+            overrides=self.overrides,
+            resumed_by=self.commands[1:],
+            parameters=sum(parameters.values()),
+            parameters_by_part=parameters,
+            vocab_size=lit.net.config.vocab_size,
+            batches_per_epoch=int(trainer.num_training_batches),
+            steps=trainer.global_step,
+            epochs=self.epochs,
+            best=self.best,
+            test=self.test,
+            tokens_seen=tokens_seen,
+            tokens_per_second=(
+                metrics.tokens_seen / metrics.train_seconds if metrics.train_seconds else None
             ),
-            "wall_seconds": self._seconds(),
-            "peak_memory_bytes": peak_memory(lit.device),
-            "sample": samples.latest if samples else None,
-            "data": {
-                "source": data.config.source,
-                "fingerprint": manifest.fingerprint,
-                "tokens": manifest.tokens,
-                "documents": manifest.documents,
-            },
-            "tokenizer": {key: manifest.tokenizer[key] for key in ("name", "fingerprint")},
-            "loss": lit.loss_method,
-            "precision": str(trainer.precision),
-            "device": str(lit.device),
-            "versions": {"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
-            "git_commit": git_commit(),
-        }
-        partial = self.path.with_suffix(".json.partial")
-        partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-        partial.replace(self.path)
+            wall_seconds=self._seconds(),
+            peak_memory_bytes=peak_memory(lit.device),
+            sample=Sample(**samples.latest) if samples and samples.latest else None,
+            data=Data(
+                source=data.config.source,
+                fingerprint=manifest.fingerprint,
+                tokens=manifest.tokens,
+                documents=manifest.documents,
+            ),
+            tokenizer=TokenizerName(
+                name=manifest.tokenizer["name"], fingerprint=manifest.tokenizer["fingerprint"]
+            ),
+            loss=lit.loss_method,
+            precision=str(trainer.precision),
+            device=str(lit.device),
+            versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
+            code_commit=self.code_commit,
+        )
 
     def _seconds(self) -> float:
-        return self.seconds_before + time.perf_counter() - self.started
-
-
-def git_commit() -> str | None:
-    """The commit of this code, with `-dirty` where the tree has changes; None outside git."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    return found.stdout.strip() or None
+        return self.earlier_seconds + time.perf_counter() - self.started

@@ -51,5 +51,13 @@ class TextSamples(pl.Callback):
         }
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                text = f"**{self.latest['prompt']}**{self.latest['text']}"
+                text = _as_written(f"{self.latest['prompt']}|{self.latest['text']}")
                 logger.experiment.add_text("sample", text, trainer.global_step)
+
+
+def _as_written(text: str) -> str:
+    """Text as a block that TensorBoard shows as it is, rather than as Markdown.
+
+    An indented block needs no fence that the text itself could close.
+    """
+    return "\n".join(f"    {line}" for line in text.splitlines() or [""])

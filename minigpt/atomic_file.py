@@ -1,0 +1,72 @@
+"""Files that are whole on disk or not there at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from minigpt.errors import UserError
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends without an error.
+
+    The content goes to a sibling file, which is synced and then renamed: after a crash `path` has
+    either its old content or all of the new. Raises UserError where the disk refuses.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with explain_disk_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Replace a file's content in one step; text is written as UTF-8."""
+    with replace_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, after a file in it was renamed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explain_disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one line that names the file.
+
+    A writer such as torch.save hides the disk's error behind a RuntimeError of its own.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        disk_error = _disk_error(error)
+        if disk_error is None:
+            raise
+        raise UserError(
+            f"cannot write {path}: {disk_error.strerror}; free some space or choose a folder that "
+            "can be written"
+        ) from None
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The first error of the file system in a chain of exceptions."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,128 @@
+"""`python train.py` and `minigpt train`: one run, a resumed run, or a sweep of runs."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from minigpt.command_lines import display_path, resume_command
+from minigpt.config import CONF, plain, share_cores
+from minigpt.error_lines import one_line_errors
+from minigpt.errors import UserError
+from minigpt.runs.run_config import resolved, resumed_config
+from minigpt.runs.run_folder import RunFolder
+
+RESUME = "resume="
+
+
+def main() -> None:
+    """Train what the command line says; a resumed run takes its configuration from its folder."""
+    with one_line_errors():
+        share_cores()
+        arguments = sys.argv[1:]
+        folders = [word.removeprefix(RESUME) for word in arguments if word.startswith(RESUME)]
+        if folders and folders[-1] != "null":
+            overrides = [word for word in arguments if not word.startswith(RESUME)]
+            _resume(RunFolder(Path(folders[-1]).resolve()), overrides)
+        else:
+            _start()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def _start(config: DictConfig) -> float | None:
+    """A new run, or one job of a sweep; returns what a sweeper minimises."""
+    run = RunFolder(HydraConfig.get().runtime.output_dir)
+    overrides = list(HydraConfig.get().overrides.task)
+    config.run_dir = str(run.path)
+    # In here too, since Hydra adds lines of its own to an error that passes through it.
+    with one_line_errors():
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            from minigpt.commands.sweep import run_job
+
+            return run_job(config, run, overrides)
+        try:
+            with run.claim():
+                if run.has_run:
+                    raise UserError(
+                        f"{display_path(run.path)} already holds a run; continue it with: "
+                        f"{resume_command(run.path)}"
+                    )
+                return train(config, run, overrides, resume=False)
+        finally:
+            run.remove_if_empty()
+            if run.path.parent.parent == Path("outputs").resolve():
+                RunFolder(run.path.parent).remove_if_empty()
+
+
+def _resume(run: RunFolder, overrides: list[str]) -> None:
+    if options := [word for word in overrides if word.startswith("-")]:
+        raise UserError(
+            f"resume continues one run and takes key=value only; leave out {options[0]}"
+        )
+    config = resumed_config(run, overrides)
+    with run.claim():
+        train(config, run, overrides, resume=True)
+
+
+def train(
+    config: DictConfig, run: RunFolder, overrides: list[str], *, resume: bool
+) -> float | None:
+    """Train one run in its folder; returns the best held-out loss.
+
+    Raises UserError for what the user can mend, Interrupted after a signal.
+    """
+    # Imported only now: --help and a mistyped key must not wait for torch.
+    from minigpt.reports.run_report import print_report
+    from minigpt.runs.checkpoints import check_resumable, find_checkpoint, read_checkpoint
+    from minigpt.runs.summary import Status
+    from minigpt.training.build import build_run
+    from minigpt.training.callbacks.hparams import TensorBoardHparams
+    from minigpt.training.callbacks.interruption import Interrupted
+    from minigpt.training.callbacks.run_summary import RunSummary
+    from minigpt.training.lightning_seams import epochs_completed
+    from minigpt.training.memory import reset_peak_memory
+    from minigpt.training.processes import is_first
+    from minigpt.version import code_commit
+
+    commit = code_commit()  # now: the tree may change while the run trains
+    resume_from = find_checkpoint(run.path) if resume else None
+    parts = build_run(config)
+    trainer = parts.trainer
+    if resume_from:
+        checkpoint = read_checkpoint(resume_from)
+        check_resumable(checkpoint, dict(parts.lit.hparams))
+        done, max_epochs = epochs_completed(checkpoint), trainer.max_epochs
+        if max_epochs is not None and 0 <= max_epochs < done:
+            raise UserError(
+                f"trainer.max_epochs={max_epochs}: the run to resume has {done} epochs behind it; "
+                "ask for more"
+            )
+    if is_first(trainer):
+        run.write_config(resolved(config))
+    reset_peak_memory()
+    command = shlex.join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]])
+    summary = RunSummary(run, command, overrides, commit)
+    trainer.callbacks[2:2] = [summary, TensorBoardHparams(plain(config))]
+    try:
+        trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
+    except Interrupted:
+        print(f"stopped; continue with: {resume_command(run.path)}", file=sys.stderr)
+        raise
+    if run.best.exists():  # there is none where a run ended before its first validation
+        # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
+        parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
+    if len(parts.data.blocks["test"]):
+        trainer.test(parts.lit, parts.data, verbose=False)
+    summary.write(trainer, Status.FINISHED)
+    if is_first(trainer):
+        print_report(run)
+    return summary.best.val_loss if summary.best else None
+
+
+if __name__ == "__main__":
+    main()

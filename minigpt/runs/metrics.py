@@ -1,0 +1,95 @@
+"""metrics.csv: appended as a run goes, never rewritten, and read back as one row a step."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from minigpt.atomic_file import explain_disk_errors
+
+COLUMNS = (
+    "step", "epoch", "train/loss", "train/perplexity", "lr", "grad_norm", "tokens_per_second",
+    "val/loss", "val/perplexity", "train/loss_epoch", "train/perplexity_epoch",
+    "test/loss", "test/perplexity",
+)  # fmt: skip
+OTHER = "other"  # metrics without a column of their own, as a JSON object
+
+
+class MetricsWriter:
+    """Appends rows to metrics.csv; each row is on its way to the disk when `append` returns.
+
+    A resumed run cuts off what an earlier start logged after the step that it resumes from.
+    """
+
+    def __init__(self, path: Path, resume_step: int | None = None) -> None:
+        self.path = path
+        with explain_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if resume_step is not None and path.exists():
+                _cut_after(path, resume_step)
+            self._file = path.open("a", newline="", encoding="utf-8")
+            if self._file.tell() == 0:
+                self._file.write(_line([*COLUMNS, OTHER]))
+
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add a row; a step may have several, which readers join."""
+        row: dict[str, object] = {"step": step, **metrics}
+        other = {name: row.pop(name) for name in list(row) if name not in COLUMNS}
+        cells = [row.get(name, "") for name in COLUMNS]
+        with explain_disk_errors(self.path):
+            self._file.write(_line([*cells, json.dumps(other) if other else ""]))
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """One row a step, in order, of the metrics that were logged there; [] without a file.
+
+    A line that a kill cut short is left out.
+    """
+    if not path.exists():
+        return []
+    rows: dict[int, dict[str, float]] = {}
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        for cells in csv.DictReader(file):
+            parsed = _parsed(cells)
+            if parsed is not None:
+                rows.setdefault(int(parsed["step"]), {}).update(parsed)
+    return [rows[step] for step in sorted(rows)]
+
+
+def _parsed(cells: Mapping[str, str | None]) -> dict[str, float] | None:
+    """The numbers of a line; None where it was cut short."""
+    if cells.get(OTHER) is None:  # the last cell of every whole line
+        return None
+    try:
+        other = json.loads(cells[OTHER] or "{}")
+        row = {name: float(cells[name] or "nan") for name in COLUMNS}
+    except (TypeError, ValueError):
+        return None
+    if math.isnan(row["step"]):
+        return None
+    return {**{name: value for name, value in row.items() if cells[name]}, **other}
+
+
+def _cut_after(path: Path, step: int) -> None:
+    """Truncate the file before the first line that is damaged or of a later step."""
+    with path.open("rb+") as file:
+        header = file.readline()
+        end = file.tell() if header == _line([*COLUMNS, OTHER]).encode() else 0
+        while end and (line := file.readline()).endswith(b"\n"):
+            number = line.partition(b",")[0]
+            if not number.isdigit() or int(number) > step:
+                break
+            end = file.tell()
+        file.truncate(end)
+
+
+def _line(cells: list[object]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()

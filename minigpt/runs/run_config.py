@@ -1,0 +1,50 @@
+"""A run's config.yaml: written when the run starts, and changed key by key when it is resumed."""
+
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from minigpt.config import dotted_keys, plain
+from minigpt.errors import UserError, nearest
+from minigpt.runs.run_folder import RunFolder
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The content of config.yaml: every value resolved, except those that name the run's folder.
+
+    So that a run folder can be moved.
+    """
+    content = plain(config)
+    for key in ("callbacks", "logger"):
+        content[key] = OmegaConf.to_container(config[key]) if config[key] else None
+    return content
+
+
+def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
+    """The configuration of a run to resume, with this start's `key=value` overrides on top.
+
+    Raises UserError where the folder holds no run, or an override names no key of its config.yaml.
+    """
+    if not run.has_run:
+        raise UserError(f"resume={run.path}: this is not a run folder, it has no {run.config.name}")
+    config = OmegaConf.create(run.read_config())
+    keys = dotted_keys(config)
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key, value = override.key_or_group, override.value()
+        if key.startswith("hydra"):
+            raise UserError(f"{key}: a resumed run keeps its folder and runs alone; leave it out")
+        if override.is_delete():
+            raise UserError(f"~{key}: a resumed run keeps all of its keys; set it to another value")
+        if override.is_sweep_override():
+            raise UserError(f"{key}={override.value_string}: resume continues one run, not several")
+        if key not in keys and not override.is_add():
+            raise UserError(f"unknown key {key}{nearest(key, keys)}")
+        if OmegaConf.is_config(OmegaConf.select(config, key)) and not isinstance(value, list):
+            raise UserError(
+                f"{key}={value}: a resumed run keeps its config groups; override single keys, "
+                f"such as {key}.<name>=..."
+            )
+        OmegaConf.update(config, key, value, force_add=True)
+    config.run_dir = str(run.path)
+    return config

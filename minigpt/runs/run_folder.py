@@ -1,0 +1,141 @@
+"""The folder of a run: the only place that knows the names of its files."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from minigpt.atomic_file import explain_disk_errors, write_file
+from minigpt.errors import UserError
+from minigpt.runs.summary import Status, Summary, parse_summary
+
+CONFIG = "config.yaml"
+SECTIONS = {"model", "data", "optimizer", "trainer"}  # of every config.yaml that minigpt writes
+
+
+class RunFolder:
+    """The files of one run, named and read; nothing is created before something is written."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config = self.path / CONFIG
+        self.summary = self.path / "summary.json"
+        self.metrics = self.path / "metrics.csv"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+        self._lock = self.path / ".lock"
+
+    @property
+    def has_run(self) -> bool:
+        """True if a run has begun here: its configuration is written, and not empty."""
+        return self.config.is_file() and self.config.stat().st_size > 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing but a lock is in the folder, or there is no folder."""
+        return not self.path.is_dir() or {path.name for path in self.path.iterdir()} <= {
+            self._lock.name
+        }
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock of a process that died does not count.
+
+        Raises UserError where another process holds it, or the folder cannot be written.
+        """
+        with explain_disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._lock)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                raise UserError(
+                    f"{self.path} is in use by another process; wait until it ends, or choose "
+                    "another folder (hydra.run.dir=..., of a sweep hydra.sweep.dir=...)"
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def is_claimed(self) -> bool:
+        """True while a process, this one included, holds the folder."""
+        if not self._lock.exists():
+            return False
+        lock = FileLock(self._lock)
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, OSError):
+            return True
+        lock.release()
+        return False
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder, and its parent, where a start left nothing but a lock in it."""
+        if self.path.is_dir() and self.is_empty:
+            self._lock.unlink(missing_ok=True)
+            self.path.rmdir()
+
+    def read_config(self) -> dict[str, Any]:
+        """The run's configuration as plain values.
+
+        Raises UserError where there is none, or where it is damaged or another program's.
+        """
+        try:
+            content = yaml.safe_load(self.config.read_text("utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(
+                f"{self.config} cannot be read ({type(error).__name__}); name the folder of a run"
+            ) from None
+        if not isinstance(content, dict) or not content.keys() >= SECTIONS:
+            raise UserError(f"{self.config} is not the configuration of a minigpt run")
+        return content
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.yaml, its keys in the order given."""
+        write_file(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def read_summary(self) -> Summary:
+        """The summary; Status.KILLED where it says that it runs and no process holds the folder.
+
+        Raises UserError where there is none, or it is damaged.
+        """
+        try:
+            content = json.loads(self.summary.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.summary} cannot be read ({type(error).__name__}); the run has not begun "
+                "to train, or the file is damaged"
+            ) from None
+        summary = parse_summary(content, self.summary)
+        if summary.status is Status.RUNNING and not self.is_claimed:
+            return summary.model_copy(update={"status": Status.KILLED})
+        return summary
+
+    def write_summary(self, summary: Summary) -> None:
+        write_file(self.summary, summary.model_dump_json(indent=2) + "\n")
+
+
+def find_run_folders(place: Path) -> list[RunFolder]:
+    """Every run in and below a folder, in no particular order.
+
+    A run's own subfolders, and other programs' files of the same name, are left out.
+    """
+    folders = {path.parent for path in place.rglob(CONFIG)}
+    runs = []
+    for folder in folders:
+        if not folders.isdisjoint(folder.parents):
+            continue
+        run = RunFolder(folder)
+        try:
+            run.read_config()
+        except UserError:
+            continue
+        runs.append(run)
+    return runs

@@ -1,0 +1,124 @@
+"""What a run was, how it went and how it ended: the content of summary.json, typed."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from minigpt.errors import UserError
+
+
+class Status(StrEnum):
+    """How a run stands or ended."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"  # by a signal, after saving; it can be resumed
+    FAILED = "failed"  # by an error; the summary's reason says which
+    DIVERGED = "diverged"  # a loss, gradient or weight was not a finite number
+    KILLED = "killed"  # the summary says "running", but no process holds the folder any more
+
+
+class _Record(BaseModel):
+    """Frozen; unknown keys of a newer version are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Epoch(_Record):
+    """One pass over the training text, or the part of it that was left."""
+
+    epoch: int  # from 1
+    step: int  # optimizer steps of the run at its end
+    train_loss: float  # nats a token, mean over the epoch's tokens, with dropout
+    train_perplexity: float | None  # None where it overflows
+    val_loss: float | None = None  # of the last validation in this epoch; None without one
+    val_perplexity: float | None = None
+    seconds: float
+
+
+class BestValidation(_Record):
+    """The validation with the lowest loss."""
+
+    val_loss: float
+    val_perplexity: float | None
+    step: int
+    epoch: int
+
+
+class Test(_Record):
+    """The loss on the test split, with the weights of the best validation."""
+
+    __test__ = False  # pytest would take it for a test
+
+    loss: float
+    perplexity: float | None
+
+
+class Sample(_Record):
+    """Text that the model wrote at the last validation."""
+
+    prompt: str
+    text: str
+
+
+class Data(_Record):
+    """The corpus; tokens and documents by split."""
+
+    source: str
+    fingerprint: str
+    tokens: dict[str, int]
+    documents: dict[str, int]
+
+
+class TokenizerName(_Record):
+    name: str
+    fingerprint: str
+
+
+class Summary(_Record):
+    """The whole of summary.json."""
+
+    status: Status
+    reason: str | None = None  # of a failure, one line
+    command: str = ""  # that started the run
+    overrides: list[str] = []
+    resumed_by: list[str] = []  # the commands of later starts
+    parameters: int | None = None
+    parameters_by_part: dict[str, int] = {}
+    vocab_size: int | None = None
+    batches_per_epoch: int | None = None
+    steps: int = 0  # optimizer steps so far
+    epochs: list[Epoch] = []
+    best: BestValidation | None = None
+    test: Test | None = None
+    tokens_seen: int = 0
+    tokens_per_second: float | None = None  # of training, validation left out
+    wall_seconds: float = 0.0
+    peak_memory_bytes: int | None = None
+    sample: Sample | None = None
+    data: Data | None = None
+    tokenizer: TokenizerName | None = None
+    loss: str | None = None  # the path that `loss=auto` chose
+    precision: str | None = None
+    device: str | None = None
+    versions: dict[str, str] = {}
+    code_commit: str | None = None  # of minigpt, when the run started
+
+    @property
+    def final(self) -> Epoch | None:
+        """The last epoch."""
+        return self.epochs[-1] if self.epochs else None
+
+
+def parse_summary(content: Any, path: Path) -> Summary:
+    """A checked summary. Raises UserError that names the file and the first wrong key."""
+    try:
+        return Summary.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "its content"
+        raise UserError(
+            f"{path}: {key}: {first['msg']}; the file is damaged or of another version of minigpt"
+        ) from None

@@ -1,0 +1,72 @@
+"""Which checkpoints a run keeps: the best by held-out loss, and the last."""
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
+
+from minigpt.errors import UserError
+from minigpt.runs.run_folder import RunFolder
+from minigpt.training.processes import agree_on_largest
+
+
+class BestCheckpoint(Checkpoint):
+    """Saves best.ckpt at each validation whose loss is the lowest so far."""
+
+    def __init__(self, run_dir: str) -> None:
+        self.path = RunFolder(run_dir).best
+        self.best_loss: float | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        loss = float(trainer.callback_metrics["val/loss"])
+        if self.best_loss is None or loss < self.best_loss:
+            self.best_loss = loss
+            trainer.save_checkpoint(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_loss": self.best_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_loss = state_dict["best_loss"]
+
+
+class LastCheckpoint(Checkpoint):
+    """Saves last.ckpt after every validation, at an epoch's end, and every so many minutes.
+
+    Always between two optimizer steps, from where a resumed run goes on exactly.
+    """
+
+    def __init__(self, run_dir: str, minutes: float) -> None:
+        if not minutes > 0:
+            raise UserError(f"callbacks.last.minutes must be above 0, got {minutes}")
+        self.path = RunFolder(run_dir).last
+        self.seconds = 60 * minutes
+        self._saved_at = time.monotonic()
+        self._validated_since = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        self._validated_since = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated_since = not trainer.sanity_checking
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        due = self._validated_since or time.monotonic() - self._saved_at >= self.seconds
+        if agree_on_largest(trainer, int(due)):
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved_at = time.monotonic()
+        self._validated_since = False

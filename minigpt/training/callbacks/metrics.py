@@ -1,0 +1,182 @@
+"""Losses, speed and learning rate: measured as a run goes, and sent to the loggers."""
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from minigpt.model.loss import perplexity
+from minigpt.training.lightning_seams import learning_rate_factor
+from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.loss_meter import LossMeter, mean
+from minigpt.training.processes import is_first, sum_over_processes
+
+
+class Metrics(pl.Callback):
+    """Sums the losses of batches, and logs their mean over tokens, of all processes together.
+
+    Its sums travel in the checkpoint, so a resumed run logs what an undisturbed one would have.
+    """
+
+    def __init__(self) -> None:
+        self.latest: dict[str, float] = {}  # of the last step that was logged
+        self.epoch_val_loss: float | None = None  # of this epoch's last validation
+        self.tokens_seen = 0  # up to the last step that was logged,
+        self.train_seconds = 0.0  # and what they took, validation left out
+        self._epoch_meter = LossMeter()
+        self._step_meter = LossMeter()  # since the last step that was logged
+        self._eval_meter = LossMeter()
+        self._timer_start = time.perf_counter()  # when the step meter was last emptied
+        self._trainer: pl.Trainer | None = None
+
+    @staticmethod
+    def of(trainer: pl.Trainer) -> "Metrics":
+        """The metrics callback of a trainer."""
+        return next(c for c in trainer.callbacks if isinstance(c, Metrics))
+
+    def epoch_loss(self, trainer: pl.Trainer) -> float:
+        """Mean training loss of the epoch so far; every process has to ask."""
+        return mean(self._summed(trainer, self._epoch_meter))
+
+    def loss_since_log(self) -> float:
+        """Mean training loss of this process since the last log; NaN without a token."""
+        return mean(self._step_meter.totals)
+
+    @property
+    def has_unlogged_loss(self) -> bool:
+        return self._step_meter.totals is not None
+
+    def total_tokens(self, trainer: pl.Trainer) -> int:
+        """Tokens trained on so far, those not yet logged included; every process has to ask."""
+        totals = self._summed(trainer, self._step_meter)
+        return self.tokens_seen + (0 if totals is None else int(totals[1].item()))
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._trainer = trainer
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._timer_start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._epoch_meter.reset()
+        self.epoch_val_loss = None
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self._epoch_meter.add(outputs["nats_and_tokens"])
+        self._step_meter.add(outputs["nats_and_tokens"])
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and trainer.global_step % trainer.log_every_n_steps == 0:
+            self._log_steps(trainer, pl_module)
+
+    def _log_steps(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, LitGPT)
+        assert pl_module.grad_norm is not None
+        totals = self._summed(trainer, self._step_meter)
+        assert totals is not None
+        loss, tokens = mean(totals), int(totals[1].item())
+        now = time.perf_counter()
+        seconds = now - self._timer_start
+        self.tokens_seen += tokens
+        self.train_seconds += seconds
+        self._step_meter.reset()
+        self._timer_start = now
+        # The scheduler has already moved on to the next step's rate.
+        factor = learning_rate_factor(trainer, max(0, trainer.global_step - 1))
+        self.latest = {
+            "train/loss": loss,
+            "train/perplexity": perplexity(loss),
+            "lr": pl_module.optimizer_config.lr * factor,
+            "grad_norm": pl_module.grad_norm.item(),
+            "tokens_per_second": tokens / seconds,
+        }
+        self._to_loggers(trainer, self.latest)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loss = self.epoch_loss(trainer)
+        metrics = {"train/loss_epoch": loss, "train/perplexity_epoch": perplexity(loss)}
+        self._to_callbacks_and_loggers(trainer, pl_module, metrics)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._eval_meter.reset()
+        self._validation_start = time.perf_counter()
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        assert isinstance(outputs, Tensor)
+        self._eval_meter.add(outputs)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        self.epoch_val_loss = self._log_evaluation(trainer, pl_module, "val")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Validation's time does not count as training.
+        self._timer_start += time.perf_counter() - self._validation_start
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._eval_meter.reset()
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        assert isinstance(outputs, Tensor)
+        self._eval_meter.add(outputs)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._log_evaluation(trainer, pl_module, "test")
+
+    def _log_evaluation(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str
+    ) -> float:
+        loss = mean(self._summed(trainer, self._eval_meter))
+        metrics = {f"{split}/loss": loss, f"{split}/perplexity": perplexity(loss)}
+        self._to_callbacks_and_loggers(trainer, pl_module, metrics)
+        return loss
+
+    def _summed(self, trainer: pl.Trainer, meter: LossMeter) -> Tensor | None:
+        return None if meter.totals is None else sum_over_processes(trainer, meter.totals)
+
+    def _to_callbacks_and_loggers(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, metrics: dict[str, float]
+    ) -> None:
+        # The processes agree already; without sync_dist Lightning would warn at every log.
+        pl_module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
+        self._to_loggers(trainer, metrics)
+
+    def _to_loggers(self, trainer: pl.Trainer, metrics: dict[str, float]) -> None:
+        # Lightning's self.log costs time at every step, and counts an epoch's end a step short.
+        if not trainer.testing:  # a test does not belong to an epoch
+            metrics = {"epoch": trainer.current_epoch + 1, **metrics}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        assert self._trainer is not None
+        epoch_totals = self._summed(self._trainer, self._epoch_meter)
+        step_totals = self._summed(self._trainer, self._step_meter)
+        return {
+            "epoch": None if epoch_totals is None else epoch_totals.tolist(),
+            "step": None if step_totals is None else step_totals.tolist(),
+            "epoch_val_loss": self.epoch_val_loss,
+            "tokens_seen": self.tokens_seen,
+            "train_seconds": self.train_seconds + time.perf_counter() - self._timer_start,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        assert self._trainer is not None
+        if is_first(self._trainer):  # the sums are of all processes together
+            self._epoch_meter.load(state_dict["epoch"])
+            self._step_meter.load(state_dict["step"])
+        self.epoch_val_loss = state_dict["epoch_val_loss"]
+        self.tokens_seen = state_dict["tokens_seen"]
+        self.train_seconds = state_dict["train_seconds"]

@@ -1,0 +1,23 @@
+"""How Lightning writes a checkpoint: whole on disk, or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from minigpt.atomic_file import replace_file
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Writes a sibling file, syncs it, then renames it over the old checkpoint.
+
+    Lightning stages in the temporary folder instead, which across file systems is a plain copy
+    that a crash can leave half-done. Raises UserError where the disk refuses; the old one stays.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        with replace_file(Path(path)) as file:
+            torch.save(checkpoint, file)
