@@ -1,4 +1,7 @@
-"""What a user can mend: one error type, and the checks that raise it."""
+"""Errors that the user can fix: one exception type, and the checks of config values that raise it.
+
+A key is named with its config section, as in `model.n_layer`.
+"""
 
 import dataclasses
 import difflib
@@ -9,19 +12,22 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """One line that names the key or file and the way out; shown without a traceback."""
+    """A mistake of the user: one line that names the key or file and says how to fix it.
+
+    The commands print it without a traceback and exit with code 2.
+    """
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the choice most like word, or nothing."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
+    """`; did you mean 'x'?` with the choice most similar to word, or "" if none is similar."""
+    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
 def check_choice(key: str, value: Any, choices: Iterable[Any]) -> None:
-    """Raises UserError unless value is one of choices."""
+    """Raise UserError unless value is one of choices, with the same type: 1 is not true."""
     choices = list(choices)
-    if not any(value == choice and type(value) is type(choice) for choice in choices):  # 1 == True
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
         names = [str(choice).lower() for choice in choices]
         raise UserError(
             f"{key}={value} is not one of {', '.join(names)}{nearest(str(value), names)}"
@@ -29,7 +35,7 @@ def check_choice(key: str, value: Any, choices: Iterable[Any]) -> None:
 
 
 def check_positive(section: str, config: Any, *names: str) -> None:
-    """Raises UserError unless each named field is above zero."""
+    """Raise UserError unless each named field is above 0 or None."""
     for name in names:
         value = getattr(config, name)
         if value is not None and not value > 0:
@@ -37,33 +43,37 @@ def check_positive(section: str, config: Any, *names: str) -> None:
 
 
 def check_types(section: str, config: Any) -> None:
-    """Raises UserError unless every field of a dataclass holds a value of its annotated type."""
+    """Raise UserError unless every field of a dataclass holds a value of its annotated type.
+
+    An int is accepted as a float; a bool is not accepted as an int. Lists are checked item by item.
+    """
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
-        allowed = _plain_types(hint)
-        item = (typing.get_args(hint) or (None,))[0] if isinstance(value, list) else None
-        if item and not all(_fits(element, (item,)) for element in value):
+        allowed = _runtime_types(hint)
+        item_type = (typing.get_args(hint) or (None,))[0] if isinstance(value, list) else None
+        if item_type and not all(_has_type(item, (item_type,)) for item in value):
             raise UserError(
-                f"{section}.{field.name} must be a list of {_names((item,))}, got {value!r}"
+                f"{section}.{field.name} must be a list of {_describe((item_type,))}, got {value!r}"
             )
-        if not _fits(value, allowed):
-            raise UserError(f"{section}.{field.name} must be {_names(allowed)}, got {value!r}")
+        if not _has_type(value, allowed):
+            raise UserError(f"{section}.{field.name} must be {_describe(allowed)}, got {value!r}")
 
 
-def _fits(value: Any, allowed: tuple[type, ...]) -> bool:
-    if isinstance(value, bool):
+def _has_type(value: Any, allowed: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):  # bool is a subclass of int
         return bool in allowed
     return isinstance(value, allowed) or (isinstance(value, int) and float in allowed)
 
 
-def _names(allowed: tuple[type, ...]) -> str:
+def _describe(allowed: tuple[type, ...]) -> str:
+    """The types in the words of YAML, such as `int or null`."""
     words = {types.NoneType: "null", str: "text"}
     return " or ".join(words.get(t, t.__name__) for t in allowed)
 
 
-def _plain_types(hint: Any) -> tuple[type, ...]:
-    """The types that isinstance can test for, of `int`, `float | None`, `tuple[str, ...]`."""
+def _runtime_types(hint: Any) -> tuple[type, ...]:
+    """The classes of a type hint for isinstance: (float, NoneType) for `float | None`."""
     if isinstance(hint, types.UnionType):
-        return tuple(t for arm in typing.get_args(hint) for t in _plain_types(arm))
+        return tuple(t for arm in typing.get_args(hint) for t in _runtime_types(arm))
     return (typing.get_origin(hint) or hint,)

@@ -1,6 +1,6 @@
-"""Causal self-attention, and what it keeps of the past while text is generated.
+"""Causal self-attention and its key/value cache.
 
-Shapes: B batch, T time (tokens), C channels (n_embd), H heads, D = C / H.
+Shapes: B batch, T tokens, S cached and new tokens, C channels (n_embd), H heads, D = C / H.
 """
 
 import math
@@ -9,22 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.model.dropout import Dropout, drawn_here
+from minigpt.model.dropout import Dropout, draws_own_mask
 
 
 class KeyValueCache:
-    """The keys and values of the positions that one layer has seen, with room for all of them.
+    """The keys and values that one attention layer has computed so far, in a preallocated buffer.
 
-    So that a new token costs one position's work and not that of all before it (Shazeer, 2019).
+    With a cache, generating a token computes attention for one position only (Shazeer, 2019).
     """
 
     def __init__(self, shape: tuple[int, int, int, int], like: Tensor) -> None:
-        self.keys = like.new_empty(shape)  # (B, H, room, D)
+        self.keys = like.new_empty(shape)  # (B, H, capacity, D)
         self.values = like.new_empty(shape)
-        self.length = 0
+        self.length = 0  # positions filled so far
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, H, T, D) of the next T positions -> keys and values of all positions so far."""
+        """Append T positions, (B, H, T, D) each; return all keys and values, (B, H, S, D) each."""
         start, self.length = self.length, self.length + k.shape[2]
         self.keys[:, :, start : self.length] = k
         self.values[:, :, start : self.length] = v
@@ -32,7 +32,7 @@ class KeyValueCache:
 
 
 class CausalSelfAttention(nn.Module):
-    """Every position looks at itself and at what came before it (Vaswani et al., 2017)."""
+    """Multi-head attention to the same and earlier positions (Vaswani et al., 2017)."""
 
     def __init__(self, n_embd: int, n_head: int, dropout: float, bias: bool) -> None:
         super().__init__()
@@ -42,24 +42,28 @@ class CausalSelfAttention(nn.Module):
         self.proj = nn.Linear(n_embd, n_embd, bias=bias)
 
     def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C); with a cache, T is all of a start or one position after it."""
-        B, T, C = x.shape
-        heads = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)
-        q, k, v = heads.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
-        if cache is not None:
-            k, v = cache.extend(k, v)
-        p = self.dropout.p if self.training else 0.0
-        if p and drawn_here(x):
-            y = self._written_out(q, k, v)
-        else:
-            # A lone position sees every key there is.
-            y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1)
-        return self.proj(y.transpose(1, 2).reshape(B, T, C))
+        """(B, T, C) -> (B, T, C).
 
-    def _written_out(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        # torch has no kernel for dropping weights on a CPU: it does these steps as well, slower.
+        Once a cache holds positions, T must be 1: the causal mask assumes that queries and keys
+        start at the same position.
+        """
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
+        if cache is not None:
+            k, v = cache.extend(k, v)  # (B, H, S, D) each
+        p = self.dropout.p if self.training else 0.0
+        if p and draws_own_mask(x):
+            y = self._attention_with_own_dropout(q, k, v)
+        else:
+            # A single query may attend to every key, so it needs no mask.
+            y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1)
+        return self.proj(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
+
+    def _attention_with_own_dropout(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        # SDPA has no fused CPU kernel with dropout; its fallback does the same math, slower.
         T, D = q.shape[-2:]
         future = torch.ones(T, T, dtype=torch.bool).triu(1)
-        scores = (q / math.sqrt(D)) @ k.transpose(-2, -1)
+        scores = (q / math.sqrt(D)) @ k.transpose(-2, -1)  # (B, H, T, T)
         weights = scores.masked_fill(future, -math.inf).softmax(-1)
-        return self.dropout(weights) @ v
+        return self.dropout(weights) @ v  # (B, H, T, D)

@@ -1,4 +1,7 @@
-"""The residual block of the network, and the feed-forward layer inside it."""
+"""The transformer block: attention and a feed-forward layer, each with a residual connection.
+
+Shapes: B batch, T tokens, C channels (n_embd).
+"""
 
 from torch import Tensor, nn
 
@@ -7,7 +10,7 @@ from minigpt.model.dropout import Dropout
 
 
 class MLP(nn.Module):
-    """Widen, GELU, narrow; GPT-2's tanh form of GELU (Hendrycks and Gimpel, 2016)."""
+    """Feed-forward layer with GPT-2's tanh approximation of GELU (Hendrycks and Gimpel, 2016)."""
 
     def __init__(self, n_embd: int, mlp_ratio: int, bias: bool) -> None:
         super().__init__()
@@ -16,12 +19,12 @@ class MLP(nn.Module):
         self.proj = nn.Linear(mlp_ratio * n_embd, n_embd, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
+        """(B, T, C) -> (B, T, C), through (B, T, mlp_ratio * C)."""
         return self.proj(self.gelu(self.fc(x)))
 
 
 class Block(nn.Module):
-    """Pre-norm block: what attention and MLP find is added to the stream (Radford et al., 2019)."""
+    """Pre-norm transformer block, as in GPT-2 (Radford et al., 2019)."""
 
     def __init__(
         self, n_embd: int, n_head: int, mlp_ratio: int, dropout: float, bias: bool

@@ -1,17 +1,17 @@
-"""Dropout, whose random numbers cost a CPU more than all else that it does."""
+"""Dropout with a fast mask on CPU, where drawing random numbers takes most of the time."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEVELS = 2**16  # of a random number
+LEVELS = 2**16  # distinct values of the 16-bit random number that decides one element
 
 
 class Dropout(nn.Module):
-    """Zeroes a share p in training and scales up the rest to make up (Srivastava et al., 2014).
+    """Zero elements with probability p in training and scale the rest by 1 / (1 - p).
 
-    On a CPU p is rounded to a multiple of 2^-16: torch draws a whole random number an element
-    there, and here one of 64 bits serves four, which took a third of the time.
+    See Srivastava et al., 2014. On CPU p is rounded to a multiple of 2^-16: torch draws one random
+    number per element there, and we split each 64-bit number into four, several times as fast.
     """
 
     def __init__(self, p: float) -> None:
@@ -19,20 +19,22 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """(...) -> (...), any shape; returns x itself outside training or for p = 0."""
         if not (self.training and self.p):
             return x
-        return x * _scaled_mask(x, self.p) if drawn_here(x) else F.dropout(x, self.p)
+        return x * _scaled_mask(x, self.p) if draws_own_mask(x) else F.dropout(x, self.p)
 
 
-def drawn_here(x: Tensor) -> bool:
-    """Whether a mask for x is drawn by this module: on a CPU, unless a compiler makes one."""
+def draws_own_mask(x: Tensor) -> bool:
+    """True if we draw the dropout mask ourselves: on CPU, outside torch.compile."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _scaled_mask(like: Tensor, p: float) -> Tensor:
-    """0 with probability p and else 1 / (1 - p)."""
-    dropped = min(round(p * LEVELS), LEVELS - 1)
-    longs = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    levels = longs.view(torch.int16)[: like.numel()].view(like.shape)
-    kept = levels >= dropped - LEVELS // 2
-    return kept.to(like.dtype).mul_(LEVELS / (LEVELS - dropped))
+    """Random tensor shaped like `like`: 0 with probability p, otherwise 1 / (1 - p)."""
+    # At least one level is kept, so that the scale below stays finite.
+    dropped_levels = min(round(p * LEVELS), LEVELS - 1)
+    int64s = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    levels = int64s.view(torch.int16)[: like.numel()].view(like.shape)  # uniform, -2^15 to 2^15 - 1
+    kept = levels >= dropped_levels - LEVELS // 2
+    return kept.to(like.dtype).mul_(LEVELS / (LEVELS - dropped_levels))

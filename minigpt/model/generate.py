@@ -1,6 +1,6 @@
-"""Continuing a sequence of token ids, one sampled token at a time.
+"""Sampling: continue sequences of token ids, one token at a time.
 
-Shapes: B sequences, T tokens, V vocabulary.
+Shapes: B sequences, T tokens, C channels (n_embd), V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from minigpt.model.gpt import GPT
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn; greedy takes the likeliest and ignores the rest.
+    """How to choose the next token; greedy takes the most likely one and ignores the other keys.
 
     Raises UserError on a temperature outside [0.001, 1000], top_k below 1 or top_p outside (0, 1].
     """
@@ -38,66 +38,70 @@ class Sampling:
 
 
 def next_token_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """(B, V) logits -> (B, V) probabilities after temperature, top-k and top-p; not for greedy.
+    """Apply temperature, then top-k, then top-p; greedy is ignored.
 
-    Top-p keeps the smallest set of likeliest tokens whose probability reaches p (Holtzman et al.,
-    2020); top-k (Fan et al., 2018) keeps the k likeliest.
+    (B, V) logits -> (B, V) probabilities. Top-k keeps the k most likely tokens (Fan et al., 2018).
+    Top-p keeps the smallest set of most likely tokens whose total probability reaches p (Holtzman
+    et al., 2020).
     """
     logits = logits.float() / sampling.temperature
     if sampling.top_k is not None:
-        kth = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]
-        logits = logits.masked_fill(logits < kth, -torch.inf)
-    p = logits.softmax(-1)
+        kth_largest = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]  # (B, 1)
+        logits = logits.masked_fill(logits < kth_largest, -torch.inf)
+    probabilities = logits.softmax(-1)
     if sampling.top_p is not None:
-        ranked, index = p.sort(descending=True)
-        before = ranked.cumsum(-1) - ranked  # what stands in front of each token
-        ranked[before >= sampling.top_p] = 0
-        p = torch.zeros_like(p).scatter(-1, index, ranked)
-        p /= p.sum(-1, keepdim=True)
-    return p
+        ranked, token_ids = probabilities.sort(descending=True)
+        more_likely = ranked.cumsum(-1) - ranked  # total probability of the tokens ranked above
+        ranked[more_likely >= sampling.top_p] = 0
+        probabilities = torch.zeros_like(probabilities).scatter(-1, token_ids, ranked)
+        probabilities /= probabilities.sum(-1, keepdim=True)
+    return probabilities
 
 
-def draw(p: Tensor, rng: torch.Generator) -> Tensor:
-    """(B, V) probabilities -> (B, 1) ids, one uniform number a row read off the running sum.
+def draw(probabilities: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw one id per row by inverting the cumulative distribution: (B, V) -> (B, 1).
 
-    torch.multinomial needs a random number for every word.
+    It needs one random number per row; torch.multinomial draws one per vocabulary entry.
     """
-    below = p.cumsum(-1)
-    total = below[:, -1:]
-    u = torch.rand(total.shape, generator=rng, device=p.device) * total
-    # Strictly less than the total, so that the answer has a probability above 0.
-    return torch.searchsorted(below, u.minimum(total.nextafter(total.new_zeros(()))), right=True)
+    cumulative = probabilities.cumsum(-1)
+    total = cumulative[:, -1:]  # (B, 1), 1 up to rounding
+    u = torch.rand(total.shape, generator=rng, device=probabilities.device) * total
+    # Rounding can make u equal to the total; keep it below, or we return an impossible token.
+    u = u.minimum(total.nextafter(total.new_zeros(())))
+    return torch.searchsorted(cumulative, u, right=True)
 
 
 @torch.no_grad()
 def generate(
     net: GPT, tokens: Tensor, max_new_tokens: int, sampling: Sampling, seed: int
 ) -> Tensor:
-    """(B, T) ids -> (B, T + max_new_tokens) ids; the network sees the last block_size of them.
+    """Append max_new_tokens to each sequence: (B, T) ids -> (B, T + max_new_tokens) ids.
 
-    The draws depend on the seed alone, and no other random state is touched.
+    The network sees the last block_size tokens. The result depends on the seed alone, and no
+    global random state changes.
     """
     rng = torch.Generator(tokens.device).manual_seed(seed)
-    context = net.config.block_size
+    block_size = net.config.block_size
     was_training = net.training
     net.eval()
     caches: list[KeyValueCache] | None = net.empty_caches(tokens.shape[0])
-    unseen = tokens[:, -context:]  # what the caches do not hold yet
-    # A product of few rows with the head reads it four times as fast when its words lie in a row.
-    head = net.head.weight.T.contiguous()
-    # Every token has another length, for each of which a compiler would begin anew.
+    uncached = tokens[:, -block_size:]  # the next step's input: tokens whose keys are not cached
+    # (C, V). Multiplying a few rows by a contiguous transpose is four times as fast on CPU.
+    head_weight = net.head.weight.T.contiguous()
+    # The length changes with every token; stay eager to avoid recompiling.
     with torch.compiler.set_stance("force_eager"):
         for _ in range(max_new_tokens):
-            logits = net.hidden(unseen, caches)[:, -1] @ head
+            logits = net.hidden(uncached, caches)[:, -1] @ head_weight  # (B, V)
             if net.head.bias is not None:
                 logits += net.head.bias
             if sampling.greedy:
-                new = logits.argmax(-1, keepdim=True)
+                new_tokens = logits.argmax(-1, keepdim=True)  # (B, 1)
             else:
-                new = draw(next_token_probabilities(logits, sampling), rng)
-            tokens = torch.cat([tokens, new], dim=1)
-            unseen = new
-            if tokens.shape[1] > context:  # the window slides, and every position with it
-                caches, unseen = None, tokens[:, -context:]
+                new_tokens = draw(next_token_probabilities(logits, sampling), rng)
+            tokens = torch.cat([tokens, new_tokens], dim=1)
+            uncached = new_tokens
+            if tokens.shape[1] > block_size:
+                # The window slides, so every token's position changes and no cached key is valid.
+                caches, uncached = None, tokens[:, -block_size:]
     net.train(was_training)
     return tokens

@@ -1,6 +1,6 @@
-"""The network: tokens -> hidden states -> logits.
+"""The GPT network, its configuration, and its counts of parameters and operations.
 
-Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
+Shapes: B batch, T tokens, C channels (n_embd), V vocabulary.
 """
 
 import math
@@ -14,32 +14,32 @@ from minigpt.errors import UserError, check_choice, check_positive, check_types
 from minigpt.model.attention import KeyValueCache
 from minigpt.model.block import Block
 from minigpt.model.dropout import Dropout
+from minigpt.model.positions import POSITIONS, position_embedding
 
 INITS = ("gpt2", "torch")
-POSITIONS = ("learned", "sinusoidal", "none")
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """The network's shape, checked once; its keys are those of the `model` config group.
+    """Sizes and options of the network: the keys of the `model` config group.
 
     Raises UserError, naming the key, on a wrong type, a size below 1, a dropout outside [0, 1),
-    or an n_embd that the heads do not divide.
+    an n_embd that is not a multiple of n_head, or an unknown or unusable option.
     """
 
     n_layer: int
     n_head: int
     n_embd: int
-    mlp_ratio: int
-    block_size: int
+    mlp_ratio: int  # the feed-forward layer has mlp_ratio * n_embd hidden units
+    block_size: int  # context length in tokens
     vocab_size: int
-    dropout: float  # on attention weights and on what each block adds to the stream
-    embd_dropout: float  # on the embeddings, GPT-2's third place
-    bias: bool  # in the linear layers and norms of the blocks
+    dropout: float  # on attention weights and on both residual branches of a block
+    embd_dropout: float  # on the sum of token and position embedding
+    bias: bool  # in linear layers and layer norms, the head excepted
     head_bias: bool
-    tie_weights: bool  # the head reads with the token embedding's own weights
-    positions: str  # learned; sinusoidal (Vaswani et al., 2017); none: told by the causal mask
-    init: str  # gpt2: N(0, 0.02), residual projections scaled down; torch: each layer's default
+    tie_weights: bool  # share one matrix between token embedding and head
+    positions: str  # learned, sinusoidal or none; without, the causal mask alone tells the order
+    init: str  # gpt2: N(0, 0.02) with smaller residual projections; torch: each layer's default
 
     def __post_init__(self) -> None:
         check_types("model", self)
@@ -63,10 +63,10 @@ class GPTConfig:
 
 
 class GPT(nn.Module):
-    """GPT-2's decoder-only transformer (Radford et al., 2019), at any size.
+    """Decoder-only transformer with the architecture of GPT-2 (Radford et al., 2019).
 
-    Hidden states and head are separate steps, so that a loss can take the head in pieces and
-    never hold all logits.
+    Hidden states and logits are separate steps, so that the loss can apply the head in chunks and
+    never hold all logits in memory.
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -74,7 +74,7 @@ class GPT(nn.Module):
         self.config = config
         c = config
         self.wte = nn.Embedding(c.vocab_size, c.n_embd)
-        self.wpe = _position_embedding(c)
+        self.wpe = position_embedding(c.positions, c.block_size, c.n_embd)
         self.dropout = Dropout(c.embd_dropout)
         self.blocks = nn.ModuleList(
             Block(c.n_embd, c.n_head, c.mlp_ratio, c.dropout, c.bias) for _ in range(c.n_layer)
@@ -87,8 +87,8 @@ class GPT(nn.Module):
             self.head.weight = self.wte.weight
 
     def _init_gpt2(self) -> None:
-        # Each block adds twice to the residual stream; scaling those projections by
-        # 1/sqrt(2 n_layer) keeps the stream's variance independent of depth.
+        # The residual stream is the sum of 2 * n_layer branches. Scaling their last projections
+        # by 1 / sqrt(2 * n_layer) keeps its variance independent of depth.
         residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -97,21 +97,22 @@ class GPT(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def hidden(self, tokens: Tensor, caches: list[KeyValueCache] | None = None) -> Tensor:
-        """(B, T) token ids -> (B, T, C) final, normalised hidden states; T at most block_size.
+        """(B, T) token ids -> (B, T, C) hidden states after the final norm; T at most block_size.
 
-        With caches the tokens follow those that they hold, and are added to them.
+        With caches, one per block, the tokens continue the cached ones and are appended to them.
         """
-        x = self.wte(tokens)
+        x = self.wte(tokens)  # (B, T, C)
         if self.wpe is not None:
             start = caches[0].length if caches else 0
-            x = x + self.wpe(torch.arange(start, start + tokens.shape[1], device=tokens.device))
+            positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+            x = x + self.wpe(positions)  # (T, C), broadcast over the batch
         x = self.dropout(x)
         for i, block in enumerate(self.blocks):
             x = block(x, caches[i]) if caches else block(x)
         return self.ln_f(x)
 
     def empty_caches(self, sequences: int) -> list[KeyValueCache]:
-        """One for each block, with room for block_size positions."""
+        """One empty cache per block, with room for block_size positions."""
         c = self.config
         shape = sequences, c.n_head, c.block_size, c.n_embd // c.n_head
         return [KeyValueCache(shape, like=self.wte.weight) for _ in self.blocks]
@@ -121,47 +122,21 @@ class GPT(nn.Module):
         return self.head(self.hidden(tokens))
 
 
-class SinusoidalEmbedding(nn.Module):
-    """Position -> sines and cosines of falling frequencies (Vaswani et al., 2017); nothing learned.
-
-    (T) positions -> (T, C), scaled to the deviation of a learned embedding at its start.
-    """
-
-    def __init__(self, n_embd: int) -> None:
-        super().__init__()
-        self.n_embd = n_embd
-
-    def forward(self, positions: Tensor) -> Tensor:
-        pairs = torch.arange(0, self.n_embd, 2, device=positions.device)
-        angles = positions[:, None] * 10_000.0 ** (-pairs / self.n_embd)
-        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
-        return waves[:, : self.n_embd] * (0.02 * math.sqrt(2))
-
-
-def _position_embedding(config: GPTConfig) -> nn.Module | None:
-    if config.positions == "learned":
-        return nn.Embedding(config.block_size, config.n_embd)
-    return SinusoidalEmbedding(config.n_embd) if config.positions == "sinusoidal" else None
-
-
-@lru_cache  # hundreds of runs can share a shape
+@lru_cache  # a report may ask for hundreds of runs of the same shape
 def training_flops_per_token(config: GPTConfig) -> int:
-    """Floating-point operations of one token's forward and backward pass.
+    """Floating-point operations per token of a forward and a backward pass, without dropout.
 
-    Six for each parameter that multiplies (the embeddings only look up), and attention's own
-    products of queries, keys and values (Kaplan et al., 2020; PaLM's appendix B).
+    Six per parameter of a matrix product (embeddings only look up), plus the two products inside
+    attention (Kaplan et al., 2020; PaLM, Chowdhery et al., 2022, appendix B).
     """
-    parts = count_parameters(config)
-    multiplying = parts["blocks"] + config.n_embd * config.vocab_size
-    return 6 * multiplying + 12 * config.n_layer * config.n_embd * config.block_size
+    matrix_parameters = count_parameters(config)["blocks"] + config.n_embd * config.vocab_size
+    attention = 12 * config.n_layer * config.n_embd * config.block_size
+    return 6 * matrix_parameters + attention
 
 
 def count_parameters(config: GPTConfig) -> dict[str, int]:
-    """Parameters by part, counted on the network itself without allocating it; tied weights once.
-
-    The parts sum to the total.
-    """
-    with torch.device("meta"):
+    """Number of parameters of each part; they sum to the total, as tied weights count once."""
+    with torch.device("meta"):  # allocates no memory
         net = GPT(config)
     parts = {
         "token embedding": net.wte,
@@ -170,10 +145,10 @@ def count_parameters(config: GPTConfig) -> dict[str, int]:
         "final norm": net.ln_f,
         "head": net.head,
     }
-    seen: set[int] = set()
+    counted: set[int] = set()  # ids, so that a tied head does not count the embedding again
     counts = {}
     for name, part in parts.items():
-        new = [p for p in part.parameters() if id(p) not in seen] if part is not None else []
-        seen.update(id(p) for p in new)
+        new = [] if part is None else [p for p in part.parameters() if id(p) not in counted]
+        counted.update(id(p) for p in new)
         counts[name] = sum(p.numel() for p in new)
     return counts

@@ -1,7 +1,8 @@
-"""Next-token cross-entropy: the dense reference, and two paths that never hold all logits.
+"""Next-token cross-entropy: a dense reference, and two methods that never hold all logits.
 
-Shapes: N tokens (B * T), C channels, V vocabulary. Logits, not weights, are the memory of a small
-model: 32 x 128 tokens x 50,257 words are 823 MB in float32, and their gradient as much again.
+Shapes: N tokens (B * T), C channels (n_embd), V vocabulary, P = V padded, R rows of one chunk.
+Logits, not weights, dominate the memory of a small model: for 32 x 128 tokens and a vocabulary of
+50,257 they take 823 MB in float32, and their gradient takes as much again.
 """
 
 import math
@@ -14,30 +15,34 @@ from torch.autograd.function import once_differentiable
 
 from minigpt.errors import UserError
 
-IGNORE = -100  # a target that takes no part in the loss
+IGNORE = -100  # a target with this value is left out of the loss
 
 METHODS = ("auto", "bfloat16", "chunked", "dense")
 
-# Rows of logits held at a time in bfloat16, and half of them in float32. Measured: with fewer the
-# products starve and the gradient of the weight is added up too often; with more nothing is won.
+# Rows of logits held at a time in bfloat16; half as many in float32. Measured: fewer rows make the
+# matrix products inefficient and sum the weight's gradient too often; more rows gain nothing.
 CHUNK_ROWS = 1024
 
-# Words that the bfloat16 path rounds a vocabulary up to, with probability 0: with 50,257 each row
-# of logits starts elsewhere in a cache line, and a product took up to a third longer.
+# The bfloat16 method pads the vocabulary to a multiple of this; padding gets probability 0. Without
+# padding, as at 50,257, rows of logits are not aligned to cache lines: products took up to a third
+# longer.
 ALIGNMENT = 64
 
 
 def resolve_method(method: str, device: torch.device) -> str:
-    """The path that `loss=auto` stands for on a device; other names stand for themselves."""
+    """The method that `loss=auto` selects on a device; any other name is returned unchanged.
+
+    Raises UserError for bfloat16 on a device other than CPU and CUDA.
+    """
     if method == "bfloat16" and device.type not in ("cpu", "cuda"):
-        raise UserError(f"loss=bfloat16 is not for {device.type}; use loss=auto")
+        raise UserError(f"loss=bfloat16 does not run on {device.type}; use loss=auto")
     if method != "auto":
         return method
     return "bfloat16" if device.type == "cpu" and has_bfloat16_instructions() else "chunked"
 
 
 def has_bfloat16_instructions() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32."""
+    """True if this CPU multiplies bfloat16 faster than float32: it has AVX512-BF16."""
     return torch.cpu._is_avx512_bf16_supported()
 
 
@@ -49,19 +54,19 @@ def next_token_loss(
     method: str = "dense",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Mean cross-entropy of the head's prediction, in nats per target that is not IGNORE.
+    """Mean cross-entropy in nats per target that is not IGNORE; 0 if there is no such target.
 
-    hidden (..., C), weight (V, C), bias (V) or None, targets (...) -> scalar. Every method
-    computes the same function; see `resolve_method` for the choice among them. Smoothing gives
-    that share of each target to all words alike (Szegedy et al., 2016).
+    hidden (..., C), weight (V, C) and bias (V) or None of the head, targets (...) -> scalar.
+    All methods compute the same function; "auto" must be resolved first. Label smoothing spreads
+    that share of each target evenly over the vocabulary (Szegedy et al., 2016).
     """
-    hidden, targets = hidden.flatten(0, -2), targets.flatten()
-    count = (targets != IGNORE).sum().clamp_min(1)  # nothing to predict costs nothing
+    hidden, targets = hidden.flatten(0, -2), targets.flatten()  # (N, C), (N)
+    count = (targets != IGNORE).sum().clamp_min(1)  # scalar; at least 1 avoids 0 / 0
     if method == "bfloat16":
         loss = _Bfloat16Head.apply(hidden, weight, bias, targets, count, torch.is_grad_enabled())
     else:
-        # The chunked op stands outside autocast, so the products' precision is set by hand; on a
-        # CPU the method's name says it.
+        # Autocast does not know the chunked op, so we cast its inputs ourselves. On CPU the method
+        # alone decides: chunked and dense keep the dtype of their inputs.
         dtype = hidden.dtype
         if hidden.is_cuda and torch.is_autocast_enabled("cuda"):
             dtype = torch.get_autocast_dtype("cuda")
@@ -69,13 +74,14 @@ def next_token_loss(
         with torch.autocast(hidden.device.type, enabled=False):
             loss = _summed_loss(hidden.to(dtype), weight.to(dtype), b, targets, method) / count
     if label_smoothing:
-        loss = loss + label_smoothing * _above_mean(hidden, weight, bias, targets) / count
+        loss = loss + label_smoothing * _smoothing_penalty(hidden, weight, bias, targets) / count
     return loss
 
 
 def _summed_loss(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, method: str
 ) -> Tensor:
+    """Cross-entropy of the dense or chunked method, summed over the targets; scalar."""
     if method == "chunked" and hasattr(F, "linear_cross_entropy"):  # torch >= 2.13
         return F.linear_cross_entropy(
             hidden,
@@ -86,41 +92,44 @@ def _summed_loss(
             ignore_index=IGNORE,
             options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=CHUNK_ROWS // 2),
         )
-    logits = F.linear(hidden, weight, bias)
+    logits = F.linear(hidden, weight, bias)  # (N, V)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return F.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORE)
 
 
-def _above_mean(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    """How far the targets' logits lie above the mean logit, summed over the targets; scalar.
+def _smoothing_penalty(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
+) -> Tensor:
+    """Target logit minus mean logit, summed over the targets; scalar.
 
-    It is what smoothing adds, whatever the log-sum-exp, and linear, so no logits are needed: the
-    mean of -log p over all words is that of the target plus this.
+    The mean of -log p over the vocabulary equals -log p of the target plus this difference: the
+    log-sum-exp cancels. What remains is linear in hidden, so it needs no logits.
     """
-    counted = targets != IGNORE
-    wanted = targets.where(counted, 0)
-    above = (hidden * (weight[wanted] - weight.mean(0))).sum(-1)
+    is_counted = targets != IGNORE
+    target_ids = targets.where(is_counted, 0)  # any valid id will do for an ignored row
+    difference = (hidden * (weight[target_ids] - weight.mean(0))).sum(-1)  # (N)
     if bias is not None:
-        above = above + bias[wanted] - bias.mean()
-    return above.where(counted, 0).sum()  # not by indexing, for which a GPU would be waited for
+        difference = difference + bias[target_ids] - bias.mean()
+    # A boolean index instead of `where` would make the CPU wait for the GPU.
+    return difference.where(is_counted, 0).sum()
 
 
 def _padded(parameter: Tensor) -> Tensor:
-    """(V, ...) -> bfloat16 with zeros after it, up to a multiple of ALIGNMENT."""
+    """(V, ...) -> (P, ...) in bfloat16; the rows from V on are zero."""
     V = len(parameter)
-    found = parameter.new_empty(-(-V // ALIGNMENT) * ALIGNMENT, *parameter.shape[1:],
-                                dtype=torch.bfloat16)  # fmt: skip
-    found[:V] = parameter
-    found[V:] = 0
-    return found
+    P = -(-V // ALIGNMENT) * ALIGNMENT
+    padded = parameter.new_empty(P, *parameter.shape[1:], dtype=torch.bfloat16)
+    padded[:V] = parameter
+    padded[V:] = 0
+    return padded
 
 
 class _Bfloat16Head(torch.autograd.Function):
-    """Head and loss where there are bfloat16 instructions, a chunk of rows at a time.
+    """Head and loss with bfloat16 products, one chunk of rows at a time.
 
-    The products take bfloat16 and sum in float32, and each chunk's logits turn in place into
-    probabilities and then into their own gradient, in one buffer for all chunks. So the forward
-    pass already makes the gradients of everything, and the backward pass only scales.
+    The products take bfloat16 inputs and accumulate in float32. One buffer serves all chunks: it
+    holds a chunk's logits, then in place its probabilities, then in place its logits' gradient.
+    So the forward pass already computes all gradients, and the backward pass only scales them.
     """
 
     @staticmethod
@@ -136,18 +145,19 @@ class _Bfloat16Head(torch.autograd.Function):
         N, V = hidden.shape[0], weight.shape[0]
         h, w = hidden.bfloat16(), _padded(weight)
         b = None if bias is None else _padded(bias)
-        counted = targets != IGNORE
-        wanted = targets.where(counted, 0)
-        if not wanted.is_cuda and not ((wanted >= 0) & (wanted < V)).all():
-            raise IndexError(f"a target is outside the vocabulary of {V} words")
+        is_counted = targets != IGNORE
+        target_ids = targets.where(is_counted, 0)  # any valid id will do for an ignored row
+        # Not on CUDA, where this check would force a device sync.
+        if not target_ids.is_cuda and not ((target_ids >= 0) & (target_ids < V)).all():
+            raise IndexError(f"a target lies outside the vocabulary of {V} ids")
         total = hidden.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden) if with_grad else None
         grad_weight = None
         grad_bias = None if b is None else torch.zeros_like(b, dtype=torch.float32)
-        buffer = h.new_empty(min(N, CHUNK_ROWS), len(w))
+        buffer = h.new_empty(min(N, CHUNK_ROWS), len(w))  # (R, P)
         for start in range(0, N, CHUNK_ROWS):
             rows = slice(start, min(start + CHUNK_ROWS, N))
-            p = buffer[: rows.stop - start]
+            p = buffer[: rows.stop - start]  # logits until the softmax, then probabilities
             if b is None:
                 torch.mm(h[rows], w.T, out=p)
             else:
@@ -155,24 +165,25 @@ class _Bfloat16Head(torch.autograd.Function):
             p[:, V:] = -math.inf
             torch.softmax(p, dim=-1, out=p)
             row = torch.arange(len(p), device=p.device)
-            p_target = p[row, wanted[rows]].float()
-            # The smallest bfloat16 keeps a probability that underflows at 87 nats, not infinity.
+            p_target = p[row, target_ids[rows]].float()  # (R)
+            # A probability that underflows to 0 costs 87 nats instead of infinitely many.
             nats = -p_target.clamp_min(torch.finfo(torch.bfloat16).tiny).log()
-            total += nats.where(counted[rows], 0).sum()
+            total += nats.where(is_counted[rows], 0).sum()
             if grad_hidden is None:
                 continue
-            # d loss / d logits = p - onehot(target), and nothing for a row that is ignored.
-            p[row, wanted[rows]] = (p_target - 1).bfloat16()
-            share = counted[rows, None] / count  # of each row in the mean
-            grad_hidden[rows] = torch.mm(p, w) * share
-            chunk_weight = torch.mm(p.T, (h[rows] * share).bfloat16())
+            # Gradient of a row's loss by its logits: p - onehot(target). The row's weight in the
+            # mean, 0 for an ignored row, is multiplied in with the smaller factor of each product.
+            p[row, target_ids[rows]] = (p_target - 1).bfloat16()
+            row_weight = is_counted[rows, None] / count  # (R, 1)
+            grad_hidden[rows] = torch.mm(p, w) * row_weight
+            chunk_grad_weight = torch.mm(p.T, (h[rows] * row_weight).bfloat16())  # (P, C)
             if grad_weight is None:
-                grad_weight = chunk_weight.float()
+                grad_weight = chunk_grad_weight.float()
             else:
-                grad_weight += chunk_weight
+                grad_weight += chunk_grad_weight
             if grad_bias is not None:
-                # A product with ones: summing bfloat16 down the columns is far slower.
-                grad_bias += torch.mm(counted[None, rows].bfloat16(), p)[0]
+                # A product with ones, because summing bfloat16 over rows is far slower.
+                grad_bias += torch.mm(is_counted[None, rows].bfloat16(), p)[0]
         if grad_weight is not None:
             grad_bias = None if grad_bias is None else (grad_bias[:V] / count).to(weight.dtype)
             ctx.save_for_backward(grad_hidden, grad_weight[:V].to(weight.dtype), grad_bias)
@@ -181,7 +192,15 @@ class _Bfloat16Head(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # The usual factor is 1, which a CPU can see at no cost and a GPU only by waiting.
-        as_they_are = grad.device.type == "cpu" and grad.item() == 1
-        scaled = (g if as_they_are or g is None else g.mul_(grad) for g in ctx.saved_tensors)
+        # The factor is usually 1. Reading it is free on CPU but would force a sync on a GPU.
+        is_one = grad.device.type == "cpu" and grad.item() == 1
+        scaled = (g if is_one or g is None else g.mul_(grad) for g in ctx.saved_tensors)
         return *scaled, None, None, None
+
+
+def perplexity(loss: float) -> float:
+    """exp of a mean loss in nats; infinite if that overflows."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf

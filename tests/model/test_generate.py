@@ -1,4 +1,4 @@
-"""Sampling as its parameters promise, without a trace on anything else."""
+"""Sampling follows its settings and its seed, and changes no other state."""
 
 from dataclasses import replace
 
@@ -19,14 +19,14 @@ LOGITS = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
         (Sampling(), [0.5, 0.3, 0.15, 0.05]),
         (Sampling(top_k=2), [0.625, 0.375, 0, 0]),
         (Sampling(top_k=99), [0.5, 0.3, 0.15, 0.05]),
-        (Sampling(top_p=0.7), [0.625, 0.375, 0, 0]),  # 0.5 is short of 0.7, 0.5 + 0.3 reaches it
+        (Sampling(top_p=0.7), [0.625, 0.375, 0, 0]),  # 0.5 does not reach 0.7; 0.5 + 0.3 does
         (Sampling(top_p=0.4), [1, 0, 0, 0]),
         (Sampling(temperature=0.5), [0.6849, 0.2466, 0.0616, 0.0068]),  # squares, normalised
     ],
 )
-def test_probabilities_are_those_of_the_settings(sampling, expected):
-    found = next_token_probabilities(LOGITS.clone(), sampling)
-    torch.testing.assert_close(found, torch.tensor([expected]).float(), rtol=0, atol=1e-4)
+def test_probabilities_follow_the_settings(sampling, expected):
+    actual = next_token_probabilities(LOGITS.clone(), sampling)
+    torch.testing.assert_close(actual, torch.tensor([expected]).float(), rtol=0, atol=1e-4)
 
 
 def network():
@@ -34,19 +34,19 @@ def network():
     return GPT(SMALL)
 
 
-def test_greedy_takes_the_likeliest_token_and_slides_the_window():
+def test_greedy_takes_the_most_likely_token_also_beyond_the_context_length():
     net = network().eval()
     tokens = torch.randint(37, (2, 10))
-    found = generate(net, tokens, 5, Sampling(greedy=True), seed=0)
+    generated = generate(net, tokens, 5, Sampling(greedy=True), seed=0)
     expected = tokens
     for _ in range(5):
         logits = net(expected[:, -12:])[:, -1]
         expected = torch.cat([expected, logits.argmax(-1, keepdim=True)], dim=1)
-    assert torch.equal(found, expected)
+    assert torch.equal(generated, expected)
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "none"])
-def test_what_is_cached_changes_no_hidden_state(positions):
+def test_hidden_states_with_a_cache_equal_those_without(positions):
     torch.manual_seed(0)
     net = GPT(replace(SMALL, positions=positions)).eval()
     tokens = torch.randint(37, (3, 12))
@@ -56,27 +56,29 @@ def test_what_is_cached_changes_no_hidden_state(positions):
     torch.testing.assert_close(torch.cat(parts, dim=1), net.hidden(tokens), rtol=1e-5, atol=1e-6)
 
 
-def test_a_draw_is_as_likely_as_its_probability_and_never_an_impossible_one():
-    p = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
-    drawn = draw(p.expand(20_000, 6), torch.Generator().manual_seed(1)).flatten()
+def test_tokens_are_drawn_in_proportion_to_their_probabilities():
+    probabilities = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
+    drawn = draw(probabilities.expand(20_000, 6), torch.Generator().manual_seed(1)).flatten()
     shares = drawn.bincount(minlength=6) / 20_000
-    torch.testing.assert_close(shares, p, rtol=0, atol=0.015)  # four standard deviations
+    torch.testing.assert_close(
+        shares, probabilities, rtol=0, atol=0.015
+    )  # four standard deviations
     assert shares[[0, 2, 5]].tolist() == [0, 0, 0]
 
 
-def test_a_number_on_the_edge_draws_the_last_possible_token(monkeypatch):
+def test_the_largest_random_number_draws_a_token_of_positive_probability(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.ones(shape))
-    p = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
-    assert draw(p, torch.Generator()).tolist() == [[1], [2]]
+    probabilities = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    assert draw(probabilities, torch.Generator()).tolist() == [[1], [2]]
 
 
-def test_draws_follow_from_the_seed_alone_and_leave_no_trace():
+def test_generation_depends_on_the_seed_alone_and_leaves_global_state_unchanged():
     net = network()
     tokens = torch.zeros(1, 3, dtype=torch.long)
     state = torch.random.get_rng_state()
     first = generate(net, tokens, 9, Sampling(), seed=7)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert net.training  # as it was
+    assert net.training  # eval mode during generation is undone
     torch.rand(5)
     assert torch.equal(generate(net, tokens, 9, Sampling(), seed=7), first)
     assert not torch.equal(generate(net, tokens, 9, Sampling(), seed=8), first)
@@ -92,6 +94,6 @@ def test_draws_follow_from_the_seed_alone_and_leave_no_trace():
         ({"top_p": 1.5}, r"top_p must lie in \(0, 1\], got 1.5"),
     ],
 )
-def test_settings_out_of_range_are_refused(arguments, message):
+def test_settings_out_of_range_are_rejected(arguments, message):
     with pytest.raises(UserError, match=message):
         Sampling(**arguments)

@@ -1,4 +1,4 @@
-"""The network: its counts, its likeness to GPT-2, and that it cannot see ahead."""
+"""The network: parameter counts, equality with GPT-2, causality, positions, its checks."""
 
 import dataclasses
 import math
@@ -12,10 +12,10 @@ from minigpt.errors import UserError
 from minigpt.model.gpt import (
     GPT,
     GPTConfig,
-    SinusoidalEmbedding,
     count_parameters,
     training_flops_per_token,
 )
+from minigpt.model.positions import SinusoidalEmbedding
 
 SMALL = GPTConfig(
     n_layer=2,
@@ -44,13 +44,13 @@ def test_presets_have_the_published_parameter_counts(preset, parameters):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_count_parameters_counts_what_the_network_holds(tied):
+def test_count_parameters_equals_the_networks_number_of_parameters(tied):
     config = dataclasses.replace(SMALL, tie_weights=tied)
-    held = sum(p.numel() for p in GPT(config).parameters())
-    assert sum(count_parameters(config).values()) == held
+    parameters = sum(p.numel() for p in GPT(config).parameters())
+    assert sum(count_parameters(config).values()) == parameters
 
 
-def test_logits_equal_transformers_gpt2_on_the_same_random_weights():
+def test_logits_equal_those_of_transformers_gpt2_with_the_same_weights():
     theirs = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
             vocab_size=37, n_positions=12, n_embd=16, n_layer=2, n_head=2, bos_token_id=0,
@@ -59,7 +59,7 @@ def test_logits_equal_transformers_gpt2_on_the_same_random_weights():
     ).eval()  # fmt: skip
     with torch.no_grad():
         for p in theirs.parameters():
-            p.normal_()  # biases and norms too, so that none can be left out unseen
+            p.normal_()  # zero biases or unit norms would hide a missing one
     ours = GPT(SMALL).eval()
     names = {
         "transformer.wte": "wte", "transformer.wpe": "wpe", "transformer.ln_f": "ln_f",
@@ -68,7 +68,7 @@ def test_logits_equal_transformers_gpt2_on_the_same_random_weights():
     }  # fmt: skip
     weights = {}
     for name, value in theirs.state_dict().items():
-        transposed = ".c_" in name and name.endswith("weight")  # GPT-2 keeps Conv1D's layout
+        transposed = ".c_" in name and name.endswith("weight")  # GPT-2 stores (in, out)
         for theirs_part, ours_part in names.items():
             name = name.replace(theirs_part, ours_part)
         weights[name] = value.T if transposed else value
@@ -91,7 +91,7 @@ def test_no_logit_depends_on_a_later_token():
         assert not torch.equal(before[:, cut:], after[:, cut:])
 
 
-def test_gpt2_initialisation_has_its_standard_deviations():
+def test_gpt2_initialisation_has_the_published_standard_deviations():
     torch.manual_seed(0)
     net = GPT(dataclasses.replace(SMALL, n_embd=128, vocab_size=500, tie_weights=False))
     assert net.wte.weight.std().item() == pytest.approx(0.02, rel=0.05)
@@ -101,7 +101,7 @@ def test_gpt2_initialisation_has_its_standard_deviations():
     assert not net.blocks[0].mlp.fc.bias.any()
 
 
-def test_dropout_takes_part_in_training_only():
+def test_dropout_acts_in_training_mode_only():
     torch.manual_seed(0)
     net = GPT(dataclasses.replace(SMALL, dropout=0.5, embd_dropout=0.5))
     tokens = torch.randint(37, (2, 12))
@@ -124,30 +124,30 @@ def test_dropout_takes_part_in_training_only():
         ({"init": "gpt"}, "model.init=gpt is not one of gpt2, torch; did you mean 'gpt2'?"),
     ],
 )
-def test_a_wrong_shape_is_refused_by_key(change, message):
+def test_a_wrong_value_is_rejected_by_key(change, message):
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         dataclasses.replace(SMALL, **change)
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "none"])
-def test_every_kind_of_position_tells_order_apart(positions):
+def test_logits_depend_on_token_order_with_every_kind_of_position(positions):
     torch.manual_seed(0)
     net = GPT(dataclasses.replace(SMALL, positions=positions)).eval()
-    one, other = net(torch.tensor([[1, 2, 3, 4]])), net(torch.tensor([[2, 1, 3, 4]]))
-    assert not torch.allclose(one[0, -1], other[0, -1], atol=1e-6)
-    held = sum(p.numel() for p in net.parameters())
-    assert sum(count_parameters(net.config).values()) == held
+    logits, swapped = net(torch.tensor([[1, 2, 3, 4]])), net(torch.tensor([[2, 1, 3, 4]]))
+    assert not torch.allclose(logits[0, -1], swapped[0, -1], atol=1e-6)
+    parameters = sum(p.numel() for p in net.parameters())
+    assert sum(count_parameters(net.config).values()) == parameters
     assert ("wpe.weight" in dict(net.named_parameters())) == (positions == "learned")
 
 
-def test_sinusoids_are_those_of_the_paper_at_a_learned_embeddings_scale():
+def test_sinusoids_match_the_paper_at_the_scale_of_a_learned_embedding():
     waves = SinusoidalEmbedding(4)(torch.arange(3))
     expected = [[math.sin(p), math.cos(p), math.sin(p / 100), math.cos(p / 100)] for p in range(3)]
     torch.testing.assert_close(waves, torch.tensor(expected) * 0.02 * math.sqrt(2))
     assert SinusoidalEmbedding(64)(torch.arange(500)).std() == pytest.approx(0.02, rel=0.15)
 
 
-def test_training_operations_count_what_multiplies():
+def test_training_flops_count_matrix_products_and_attention():
     base = build(GPTConfig, "model", compose_config(["model=base"]).model)
     # 6 x (2 blocks of 198,272 and a head of 6,432,896) + attention's 12 x 2 x 128 x 128
     assert training_flops_per_token(base) == 6 * (2 * 198_272 + 6_432_896) + 12 * 2 * 128 * 128

@@ -1,16 +1,19 @@
-"""Every path of the loss computes the same function as float64 mathematics."""
+"""Every method of the loss agrees with a float64 reference, in value and gradients."""
+
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt.model.loss import CHUNK_ROWS, IGNORE, next_token_loss, resolve_method
+from minigpt.model.loss import CHUNK_ROWS, IGNORE, next_token_loss, perplexity, resolve_method
 
-# Relative error of a gradient: float32 keeps 24 bits, bfloat16 keeps 8.
+# Relative error of value and gradients: float32 has 24 significant bits, bfloat16 has 8.
 TOLERANCE = {"dense": 1e-5, "chunked": 1e-5, "bfloat16": 1e-2}
 
 
 def problem(n, bias, seed=0, vocab=301, width=24):
+    """Random ([hidden, weight, bias], targets) of n rows; every seventh target is ignored."""
     rng = torch.Generator().manual_seed(seed)
     tensors = [
         torch.randn(n, width, generator=rng),
@@ -24,6 +27,7 @@ def problem(n, bias, seed=0, vocab=301, width=24):
 
 
 def value_and_gradients(tensors, compute):
+    """[loss, gradient of each tensor] of compute(*tensors)."""
     leaves = [None if t is None else t.clone().requires_grad_() for t in tensors]
     loss = compute(*leaves)
     loss.backward()
@@ -43,25 +47,25 @@ def test_value_and_gradients_agree_with_float64(method, bias, smoothing, n):
         )
 
     expected = value_and_gradients([None if t is None else t.double() for t in tensors], exact)
-    found = value_and_gradients(
+    actual = value_and_gradients(
         tensors, lambda h, w, b: next_token_loss(h, w, b, targets, method, smoothing)
     )
-    for ours, theirs in zip(found, expected, strict=True):
-        assert (ours - theirs).norm() <= TOLERANCE[method] * theirs.norm()
+    for ours, reference in zip(actual, expected, strict=True):
+        assert (ours - reference).norm() <= TOLERANCE[method] * reference.norm()
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
-def test_a_batch_without_targets_costs_nothing_and_moves_nothing(method):
+def test_a_batch_without_targets_has_zero_loss_and_zero_gradients(method):
     tensors, targets = problem(10, True)
-    found = value_and_gradients(
+    loss_and_gradients = value_and_gradients(
         tensors,
         lambda h, w, b: next_token_loss(h, w, b, torch.full_like(targets, IGNORE), method),
     )
-    assert all(not part.any() for part in found)
+    assert all(not tensor.any() for tensor in loss_and_gradients)
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
-def test_an_upstream_factor_scales_the_gradients(method):
+def test_gradients_scale_with_the_upstream_gradient(method):
     tensors, targets = problem(50, True)
     once = value_and_gradients(tensors, lambda *t: next_token_loss(*t, targets, method))
     twice = value_and_gradients(tensors, lambda *t: 2 * next_token_loss(*t, targets, method))
@@ -70,7 +74,7 @@ def test_an_upstream_factor_scales_the_gradients(method):
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
-def test_batch_and_time_are_one_list_of_tokens(method):
+def test_batch_and_time_dimensions_are_flattened(method):
     tensors, targets = problem(60, True)
     flat = next_token_loss(*tensors, targets, method)
     h, w, b = tensors
@@ -79,7 +83,7 @@ def test_batch_and_time_are_one_list_of_tokens(method):
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
-def test_a_certain_and_wrong_prediction_stays_finite(method):
+def test_the_loss_of_a_confident_wrong_prediction_is_finite(method):
     h, w = torch.full((1, 2), 30.0), torch.tensor([[10.0, 10.0], [-10.0, -10.0]])
     loss = next_token_loss(h, w, None, torch.tensor([1]), method)
     assert torch.isfinite(loss)
@@ -87,60 +91,69 @@ def test_a_certain_and_wrong_prediction_stays_finite(method):
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
-def test_a_network_in_bfloat16_leaves_the_loss_its_own_precision(method):
+def test_autocast_does_not_change_the_precision_of_the_loss(method):
     tensors, targets = problem(50, True)
-    found = []
+    results = []
     for autocast in (False, True):
 
         def compute(*t, autocast=autocast):
             with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
                 return next_token_loss(*t, targets, method)
 
-        found.append(value_and_gradients(tensors, compute))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
+        results.append(value_and_gradients(tensors, compute))
+    for without, with_autocast in zip(*results, strict=True):
+        torch.testing.assert_close(with_autocast, without, rtol=0, atol=0)
 
 
-def test_near_certain_predictions_lose_digits_in_bfloat16_only():
+def test_confident_right_predictions_lose_digits_in_bfloat16_only():
     tensors, targets = problem(200, False, seed=1, vocab=1000)
     tensors[0] = 8 * tensors[0]
-    targets = (tensors[0] @ tensors[1].T).argmax(-1)  # right, and sure of it
+    targets = (tensors[0] @ tensors[1].T).argmax(
+        -1
+    )  # the most likely id, so every prediction is right
 
     def exact(h, w, _):
         return F.cross_entropy(F.linear(h, w), targets)
 
     expected = value_and_gradients([None if t is None else t.double() for t in tensors], exact)
     for method, tolerance in (("dense", 1e-5), ("chunked", 1e-5), ("bfloat16", 0.1)):
-        found = value_and_gradients(
+        actual = value_and_gradients(
             tensors, lambda h, w, b, method=method: next_token_loss(h, w, b, targets, method)
         )
-        for ours, theirs in zip(found, expected, strict=True):
-            assert (ours - theirs).norm() <= tolerance * theirs.norm()
+        for ours, reference in zip(actual, expected, strict=True):
+            assert (ours - reference).norm() <= tolerance * reference.norm()
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
 @pytest.mark.parametrize("target", [301, -5])
-def test_a_target_that_is_no_word_is_refused(method, target):
+def test_a_target_outside_the_vocabulary_is_rejected(method, target):
     tensors, targets = problem(10, False)
     targets[3] = target
-    with pytest.raises((IndexError, RuntimeError)):  # the chunked op's own
+    with pytest.raises((IndexError, RuntimeError)):  # torch's chunked op raises a RuntimeError
         next_token_loss(*tensors, targets, method)
 
 
-def test_the_loss_is_told_in_float32_even_of_a_bfloat16_network():
+def test_the_loss_is_float32_also_for_bfloat16_inputs():
     tensors, targets = problem(50, True)
     halves = [t.bfloat16() for t in tensors]
     for method in ("dense", "bfloat16"):
         assert next_token_loss(*halves, targets, method).dtype == torch.float32
 
 
-def test_uniform_logits_cost_ln_of_the_vocabulary():
+def test_uniform_logits_cost_the_logarithm_of_the_vocabulary_size():
     loss = next_token_loss(torch.zeros(3, 4), torch.zeros(1000, 4), None, torch.tensor([0, 1, 2]))
     assert loss.item() == pytest.approx(6.907755, abs=1e-5)
 
 
-def test_auto_is_bfloat16_only_where_the_processor_has_it(monkeypatch):
-    for has, method in ((True, "bfloat16"), (False, "chunked")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)
+def test_auto_selects_bfloat16_only_on_a_cpu_that_supports_it(monkeypatch):
+    for supported, method in ((True, "bfloat16"), (False, "chunked")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda s=supported: s)
         assert resolve_method("auto", torch.device("cpu")) == method
     assert resolve_method("dense", torch.device("cpu")) == "dense"
+
+
+def test_perplexity_is_exp_of_the_loss_and_infinite_on_overflow():
+    assert perplexity(0.0) == 1.0
+    assert perplexity(2.0) == pytest.approx(7.389056, abs=1e-6)
+    assert perplexity(1000.0) == math.inf
+    assert math.isnan(perplexity(math.nan))

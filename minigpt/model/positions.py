@@ -1,0 +1,37 @@
+"""Position embeddings: learned, sinusoidal or none.
+
+Shapes: T tokens, C channels (n_embd).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+POSITIONS = ("learned", "sinusoidal", "none")
+
+
+class SinusoidalEmbedding(nn.Module):
+    """Sines and cosines of decreasing frequencies, without parameters (Vaswani et al., 2017).
+
+    They are scaled to the standard deviation that a learned embedding starts with, 0.02.
+    """
+
+    def __init__(self, n_embd: int) -> None:
+        super().__init__()
+        self.n_embd = n_embd
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """(T) positions -> (T, C)."""
+        even_channels = torch.arange(0, self.n_embd, 2, device=positions.device)
+        angles = positions[:, None] * 10_000.0 ** (-even_channels / self.n_embd)  # (T, C / 2)
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        # A sine's standard deviation is 1 / sqrt(2). An odd C drops the last cosine.
+        return waves[:, : self.n_embd] * (0.02 * math.sqrt(2))
+
+
+def position_embedding(kind: str, block_size: int, n_embd: int) -> nn.Module | None:
+    """The module for one of POSITIONS, or None for "none"."""
+    if kind == "learned":
+        return nn.Embedding(block_size, n_embd)
+    return SinusoidalEmbedding(n_embd) if kind == "sinusoidal" else None
