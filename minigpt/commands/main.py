@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from minigpt.config import build, compose_config, one_line_errors
+from minigpt.config import build, compose_config
+from minigpt.error_lines import one_line_errors
 
 if TYPE_CHECKING:
     from minigpt.tokens.prepare import Prepared

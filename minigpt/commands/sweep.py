@@ -1,26 +1,26 @@
-"""A sweep: checked whole before its first job, outlived by its other jobs, compared at its end.
+"""A sweep: checked before its first job, outlived by its other jobs, compared at its end.
 
 Nothing heavy is imported until a sweep runs: Hydra loads this file at every start.
 """
 
-import json
 import math
 import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from minigpt.config import SWEPT, compose_config, explain, run_config, save_run
+from minigpt.config import SWEPT, compose_config
+from minigpt.error_lines import explain
 from minigpt.errors import UserError
-
-Train = Callable[[DictConfig, Path, bool], float | None]
+from minigpt.runs.run_config import resolved
+from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.summary import Status, Summary
 
 
 class Sweep(Callback):
@@ -70,63 +70,77 @@ class Sweep(Callback):
             raise SystemExit(1)
 
 
-def run_job(cfg: DictConfig, folder: Path, train: Train) -> float:
-    """Runs one job as far as it is not done: not if it finished, on if it was interrupted.
+def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
+    """Runs one job unless it has finished; a job that was interrupted goes on.
 
     Returns its best held-out loss, or NaN where it fails, which is recorded and said; the jobs
     after it go on. Raises UserError where the folder holds a job with other settings.
     """
-    summary = _summary(folder)
-    _check_same(cfg, folder)
-    tested = summary.get("test") or not (summary.get("data") or {}).get("tokens", {}).get("test")
-    if summary.get("status") == "finished" and tested:
-        _say(f"job {folder.name} is finished already")
-        return float((summary.get("best") or {}).get("val/loss", math.nan))
-    resume = summary.get("status") != "failed" and (folder / "checkpoints/last.ckpt").exists()
-    if not resume:
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    from minigpt.commands.train import train
+
+    with run.claim():
+        summary = _earlier_summary(config, run)
+        if summary.status is Status.FINISHED and _is_tested(summary):
+            _say(f"job {run.path.name} is finished already")
+            return summary.best.val_loss if summary.best else math.nan
+        failed = summary.status in (Status.FAILED, Status.DIVERGED)
+        resume = run.last.exists() and not failed
+        if not resume:
+            _empty(run)
+        try:
+            loss = train(config, run, overrides, resume=resume)
+        except Exception as error:
+            _record_failure(config, run, error)
+            return math.nan
+        return math.nan if loss is None else loss
+
+
+def _earlier_summary(config: DictConfig, run: RunFolder) -> Summary:
+    """What an earlier start of the same job left; of none, that of a failure."""
+    if not run.has_run:
+        if not run.is_empty and not run.config.exists():
+            raise UserError(
+                f"{run.path} is not empty and holds no run; choose another hydra.sweep.dir"
+            )
+        return Summary(status=Status.FAILED)
+    earlier, now = run.read_config(), resolved(config)
+    if {**earlier, "run_dir": ""} != {**now, "run_dir": ""}:
+        raise UserError(
+            f"{run.path} holds a job with other settings; give the sweep a new hydra.sweep.dir, or "
+            "the overrides it had"
+        )
     try:
-        loss = train(cfg, folder, resume)
-    except Exception as error:
-        _record_failure(cfg, folder, error)
-        return math.nan
-    return math.nan if loss is None else loss
+        return run.read_summary()
+    except UserError:
+        return Summary(status=Status.KILLED)
 
 
-def _record_failure(cfg: DictConfig, folder: Path, error: Exception) -> None:
+def _is_tested(summary: Summary) -> bool:
+    return summary.test is not None or not (summary.data and summary.data.tokens.get("test"))
+
+
+def _empty(run: RunFolder) -> None:
+    """Remove what an earlier start left, but for the lock that this process holds."""
+    for path in run.path.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif not run.is_lock(path):
+            path.unlink()
+
+
+def _record_failure(config: DictConfig, run: RunFolder, error: Exception) -> None:
     reason = _reason(error)
     if not isinstance(error, UserError):
         traceback.print_exception(error)
-    _say(f"job {folder.name} failed: {reason}")
-    save_run(cfg, folder)
-    content = {"command": "", **_summary(folder), "status": "failed", "reason": reason}
-    (folder / "summary.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-
-
-def _check_same(cfg: DictConfig, folder: Path) -> None:
-    path = folder / "config.yaml"
-    if not path.exists():
-        if any(folder.iterdir()):
-            raise UserError(
-                f"{folder} is not empty and holds no run; choose another hydra.sweep.dir"
-            )
-        return
-    was, now = OmegaConf.to_container(OmegaConf.load(path)), run_config(cfg)
-    assert isinstance(was, dict)
-    if {**was, "run_dir": ""} != {**now, "run_dir": ""}:
-        raise UserError(
-            f"{folder} holds a job with other settings; give the sweep a new hydra.sweep.dir, or "
-            "the overrides it had"
-        )
-
-
-def _summary(folder: Path) -> dict[str, Any]:
+    _say(f"job {run.path.name} failed: {reason}")
+    run.write_config(resolved(config))
     try:
-        found: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found
+        summary = run.read_summary()
+    except UserError:
+        summary = Summary(status=Status.FAILED)
+    if summary.status is not Status.DIVERGED:
+        summary = summary.model_copy(update={"status": Status.FAILED})
+    run.write_summary(summary.model_copy(update={"reason": reason}))
 
 
 def _reason(error: Exception) -> str:

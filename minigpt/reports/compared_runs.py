@@ -1,6 +1,5 @@
 """Run folders -> what they were, how they went, and in what they differ."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from minigpt.config import flatten
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
-from minigpt.reports.run_report import read_summary
-from minigpt.training.callbacks.hparams import flatten
+from minigpt.runs.metrics import read_metrics
+from minigpt.runs.run_folder import RunFolder, find_run_folders
+from minigpt.runs.summary import Status
 
 # What says where a run writes and what it shows, not what it does.
 PLUMBING = ("name", "run_dir", "resume", "reference", "callbacks.", "logger.", "data.root",
@@ -32,9 +31,8 @@ class Run:
 
     @property
     def status(self) -> str:
-        """finished, interrupted, failed, or stopped: it says that it runs, and may not."""
-        status = self.summary.get("status", "failed")
-        return "stopped" if status == "running" else status
+        """How the run stands or ended."""
+        return str(self.summary["status"])
 
     @property
     def reason(self) -> str:
@@ -50,17 +48,17 @@ class Run:
     @property
     def val_loss(self) -> float:
         """The best held-out loss."""
-        return self.figure("best", "val/loss")
+        return self.figure("best", "val_loss")
 
     @property
     def train_loss(self) -> float:
         """The last epoch's."""
-        return self.figure("final", "train/loss")
+        return self.figure("final", "train_loss")
 
     @property
     def gap(self) -> float:
         """Held-out minus training loss at the end, in nats."""
-        return self.figure("final", "val/loss") - self.train_loss
+        return self.figure("final", "val_loss") - self.train_loss
 
     @property
     def seconds(self) -> float:
@@ -97,24 +95,19 @@ class Run:
         else:  # still at its first log
             per_step = float(self.config["data.batch_size"] * self.config["model.block_size"])
         for row in self.history:
-            if not row["step"].isdigit():
-                continue  # a row that a kill cut short
             step = int(row["step"])
             tokens = step * per_step
             if row.get("tokens_per_second"):
-                seconds += (step - last_step) * per_step / float(row["tokens_per_second"])
+                seconds += (step - last_step) * per_step / row["tokens_per_second"]
                 last_step = step
-            if row.get(metric):
-                found.append((float(step), tokens, seconds, float(row[metric])))
+            if metric in row:
+                found.append((float(step), tokens, seconds, row[metric]))
         return found
 
     @cached_property
-    def history(self) -> list[dict[str, str]]:
-        path = self.folder / "metrics.csv"
-        if not path.exists():
-            return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+    def history(self) -> list[dict[str, float]]:
+        """One row a logged step."""
+        return read_metrics(RunFolder(self.folder).metrics)
 
 
 def find_runs(places: Sequence[Path]) -> list[Run]:
@@ -122,34 +115,28 @@ def find_runs(places: Sequence[Path]) -> list[Run]:
 
     Raises UserError where a place does not exist or holds no run.
     """
-    folders: dict[Path, None] = {}
+    folders: dict[Path, RunFolder] = {}
     for place in places:
         if not place.is_dir():
-            raise UserError(f"{place} is no folder; name run folders or a sweep's")
-        inside = {path.parent for path in place.resolve().rglob("config.yaml")}
-        # A run's own subfolders can hold a logger's files of that name.
-        found = [folder for folder in inside if inside.isdisjoint(folder.parents)]
-        if not found:
+            raise UserError(f"{place} is not a folder; name run folders or a sweep's")
+        runs = {run.path: run for run in find_run_folders(place.resolve())}
+        if not runs:
             raise UserError(f"{place} holds no run: there is no config.yaml in or below it")
-        folders.update(dict.fromkeys(sorted(found, key=_natural)))
+        folders.update({path: runs[path] for path in sorted(runs, key=_natural)})
     names = _names(list(folders))
-    return [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
+    return [_read(run, name) for run, name in zip(folders.values(), names, strict=True)]
 
 
-def _read(folder: Path, name: str) -> Run:
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-        assert isinstance(content, dict)
-    except Exception as error:  # a damaged file fails in any way that YAML can
-        raise UserError(f"{folder / 'config.yaml'} cannot be read ({error})") from None
-    flat = flatten({str(key): value for key, value in content.items()})
+def _read(run: RunFolder, name: str) -> Run:
+    content = run.read_config()
+    flat = flatten(content)
     experiment = content.get("name")
     try:
-        summary = read_summary(folder)
+        summary = run.read_summary().model_dump()
     except UserError:
-        summary = {"status": "failed", "reason": "it stopped before its first step"}
+        summary = {"status": Status.FAILED, "reason": "it stopped before its first step"}
     settings = {key: value for key, value in flat.items() if not key.startswith(PLUMBING)}
-    return Run(folder, name, settings, summary, experiment)
+    return Run(run.path, name, settings, summary, experiment)
 
 
 def _names(folders: list[Path]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import Run, differing, find_runs, ranked
 from minigpt.reports.findings import (
     REPORT_B,
@@ -20,7 +21,6 @@ from minigpt.reports.findings import (
     report_b_findings,
 )
 from minigpt.reports.plots import costs, curves, heat_map
-from minigpt.training.lit_gpt import perplexity
 
 COMPARED = 12  # runs whose settings stand side by side in report.md; the page has any two
 SAMPLES = 8
@@ -57,7 +57,7 @@ def row(run: Run, keys: Sequence[str]) -> dict[str, Any]:
         "train_loss": run.train_loss,
         "train_perplexity": perplexity(run.train_loss),
         "best_val_loss": run.val_loss,
-        "best_val_perplexity": run.figure("best", "val/perplexity"),
+        "best_val_perplexity": run.figure("best", "val_perplexity"),
         "best_step": run.figure("best", "step"),
         "gap": run.gap,
         "test_loss": run.figure("test", "loss"),
@@ -102,7 +102,7 @@ def table(runs: Sequence[Run], keys: Sequence[str]) -> tuple[list[str], list[lis
                 _number(run.train_loss, ".3f"),
                 _number(perplexity(run.train_loss), ",.1f"),
                 _number(run.val_loss, ".3f"),
-                _number(run.figure("best", "val/perplexity"), ",.1f"),
+                _number(run.figure("best", "val_perplexity"), ",.1f"),
                 _number(run.figure("best", "step"), ","),
                 _number(run.gap, "+.2f"),
                 _number(run.figure("test", "loss"), ".3f"),
@@ -123,7 +123,7 @@ def _content(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, Any]:
     report_b = beside_report_b(runs)
     statuses = [run.status for run in runs]
     finished = statuses.count("finished")
-    commits = {run.summary.get("git_commit") or "no commit" for run in runs if run.summary}
+    commits = {run.summary.get("code_commit") or "no commit" for run in runs if run.summary}
     return {
         "title": f"{len(runs)} runs compared" if len(runs) > 1 else "One run",
         "subtitle": f"{finished} of {len(runs)} finished; code at {', '.join(sorted(commits))}",
@@ -161,7 +161,7 @@ def _report_cells(entry: ReportRow, rows: Sequence[ReportRow]) -> list[str]:
 def _again(run: Run) -> str:
     """The command that makes this run again, alone where it was a job of a sweep."""
     command = run.summary.get("command", "")
-    commit = (run.summary.get("git_commit") or "").removesuffix("-dirty")
+    commit = (run.summary.get("code_commit") or "").removesuffix("-dirty")
     checkout = f"git checkout {commit}\n" if commit else ""
     overrides = run.summary.get("overrides")
     if overrides is not None:
@@ -243,7 +243,7 @@ def print_comparison(runs: Sequence[Run], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from minigpt.reports.run_report import display_path
+    from minigpt.command_lines import display_path
 
     keys = differing(runs)
     columns, cells = table(runs, keys)

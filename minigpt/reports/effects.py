@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
 
+from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import Run
-from minigpt.training.lit_gpt import perplexity
 
 # A change of held-out loss smaller than this share of it is called marginal where no seeds say
 # how far chance goes.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import Run, differing, ranked
 from minigpt.reports.effects import Group, chance, effects, groups
-from minigpt.training.lit_gpt import perplexity
 
 
 def findings(runs: Sequence[Run]) -> list[str]:

@@ -37,7 +37,7 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
         if override.is_delete():
             raise UserError(f"~{key}: a resumed run keeps all of its keys; set it to another value")
         if override.is_sweep_override():
-            raise UserError(f"{key}={override.value_string}: resume continues one run, not several")
+            raise UserError(f"{key}: resume continues one run, not several")
         if key not in keys and not override.is_add():
             raise UserError(f"unknown key {key}{nearest(key, keys)}")
         if OmegaConf.is_config(OmegaConf.select(config, key)) and not isinstance(value, list):

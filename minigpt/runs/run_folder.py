@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from minigpt.atomic_file import explain_disk_errors, write_file
 from minigpt.errors import UserError
@@ -41,6 +43,10 @@ class RunFolder:
         return not self.path.is_dir() or {path.name for path in self.path.iterdir()} <= {
             self._lock.name
         }
+
+    def is_lock(self, path: Path) -> bool:
+        """True for the file behind `claim`, which has to stay while it is held."""
+        return path.name == self._lock.name
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -88,18 +94,18 @@ class RunFolder:
         Raises UserError where there is none, or where it is damaged or another program's.
         """
         try:
-            content = yaml.safe_load(self.config.read_text("utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            content = OmegaConf.to_container(OmegaConf.load(self.config))
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
             raise UserError(
                 f"{self.config} cannot be read ({type(error).__name__}); name the folder of a run"
             ) from None
         if not isinstance(content, dict) or not content.keys() >= SECTIONS:
             raise UserError(f"{self.config} is not the configuration of a minigpt run")
-        return content
+        return {str(key): value for key, value in content.items()}
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.yaml, its keys in the order given."""
-        write_file(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        write_file(self.config, OmegaConf.to_yaml(OmegaConf.create(config)))
 
     def read_summary(self) -> Summary:
         """The summary; Status.KILLED where it says that it runs and no process holds the folder.

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 from minigpt.errors import UserError
 
 
-class Diverged(UserError):
+class DivergedError(UserError):
     """A loss, a gradient or a weight is not a finite number."""
 
 
@@ -17,9 +17,9 @@ def scalar_read_syncs(pl_module: pl.LightningModule) -> bool:
 
 
 def check_finite(trainer: pl.Trainer, value: float, name: str, consequence: str) -> None:
-    """Raises Diverged unless a value is finite; `consequence` says what was not done."""
+    """Raises DivergedError unless a value is finite; `consequence` says what was not done."""
     if not math.isfinite(value):
-        raise Diverged(
+        raise DivergedError(
             f"{name} is {value} at step {trainer.global_step} (epoch {trainer.current_epoch + 1}), "
             f"so {consequence}; try a lower optimizer.lr, a warm-up (scheduler=warmup_cosine) or "
             "a smaller trainer.gradient_clip_val"

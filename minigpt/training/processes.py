@@ -1,4 +1,4 @@
-"""The only place that knows that there may be several processes: who is first, what all agree on."""
+"""The only place that knows of several processes: who is first, and what all of them agree on."""
 
 import lightning.pytorch as pl
 import torch

@@ -12,10 +12,10 @@ from minigpt.training.finite import check_finite, scalar_read_syncs
 
 
 class FiniteWatch(pl.Callback):
-    """Checks each loss on a CPU; on a GPU, where a read syncs, what is logged, validated and saved.
+    """Checks each loss on a CPU; on a GPU only what is logged, validated and saved.
 
-    LitGPT checks the gradient, between backward pass and optimizer step. Raises Diverged, after
-    which nothing is saved.
+    LitGPT checks the gradient, between backward pass and optimizer step. Raises DivergedError,
+    after which nothing is saved.
     """
 
     def on_before_backward(

@@ -24,7 +24,7 @@ from minigpt.training.callbacks.interruption import Interrupted
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.callbacks.samples import TextSamples
 from minigpt.training.data_module import TokenDataModule
-from minigpt.training.finite import Diverged
+from minigpt.training.finite import DivergedError
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import peak_memory
 from minigpt.training.processes import is_first
@@ -113,7 +113,7 @@ class RunSummary(pl.Callback):
         if isinstance(exception, Interrupted | KeyboardInterrupt):
             self.write(trainer, Status.INTERRUPTED)
             return
-        status = Status.DIVERGED if isinstance(exception, Diverged) else Status.FAILED
+        status = Status.DIVERGED if isinstance(exception, DivergedError) else Status.FAILED
         self.write(trainer, status, str(exception) or type(exception).__name__)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
