@@ -87,19 +87,14 @@ def type_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Typed]:
     """Runs `python train.py ...` inside this process, in an empty folder."""
-    import train
-    from minigpt.config import one_line_errors
+    from minigpt.commands.train import main
 
     monkeypatch.chdir(tmp_path)
-
-    def start() -> None:
-        with one_line_errors():
-            train.main()
 
     def run(*arguments: str) -> Typed:
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         HydraConfig.instance().cfg = None  # as in a process of its own
-        return caught(start, capfd)
+        return caught(main, capfd)
 
     return run
 

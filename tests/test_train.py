@@ -1,6 +1,5 @@
 """Whole runs, as a user types them."""
 
-import csv
 import json
 import math
 import os
@@ -14,6 +13,8 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from minigpt.runs.checkpoints import read_checkpoint
+from minigpt.runs.metrics import read_metrics
+from minigpt.runs.run_folder import RunFolder
 from minigpt.training.lit_gpt import LitGPT
 from tests.conftest import REPOSITORY, run_folders
 
@@ -22,12 +23,11 @@ DROPOUT = ["model.dropout=0.2", "model.embd_dropout=0.2"]
 
 
 def rows(folder):
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_metrics(RunFolder(folder).metrics)
 
 
 def losses(folder):
-    return [(row["step"], row["train/loss"]) for row in rows(folder) if row["train/loss"]]
+    return [(row["step"], row["train/loss"]) for row in rows(folder) if "train/loss" in row]
 
 
 def weights(folder, which="last"):
@@ -54,10 +54,9 @@ def test_a_run_leaves_a_whole_record(tiny, type_train, tmp_path):
     assert found["parameters"] == sum(value.numel() for value in weights(folder).values())
     assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
     assert found["steps"] == 2 * found["batches_per_epoch"]
-    assert found["final"] == found["epochs"][-1]
-    assert found["best"]["val/loss"] == min(epoch["val/loss"] for epoch in found["epochs"])
+    assert found["best"]["val_loss"] == min(epoch["val_loss"] for epoch in found["epochs"])
     for epoch in found["epochs"]:
-        assert epoch["train/perplexity"] == pytest.approx(math.exp(epoch["train/loss"]))
+        assert epoch["train_perplexity"] == pytest.approx(math.exp(epoch["train_loss"]))
     assert found["tokens_seen"] == 2 * (found["data"]["tokens"]["train"] - 1)
     assert found["test"]["loss"] > 0
     for key in ("tokens_per_second", "wall_seconds", "peak_memory_bytes"):
@@ -74,13 +73,13 @@ def test_the_epoch_loss_is_the_mean_over_tokens(tiny, type_train, tmp_path):
     # A learning rate of almost nothing: the model stays as it was, so one pass is the mean.
     type_train(*tiny, *EXACT, "optimizer.lr=1e-12", "trainer.max_epochs=1", "model.dropout=0")
     (folder,) = run_folders(tmp_path)
-    found = summary(folder)["epochs"][0]["train/loss"]
-    per_batch = [float(row["train/loss"]) for row in rows(folder) if row["train/loss"]]
+    found = summary(folder)["epochs"][0]["train_loss"]
+    per_batch = [loss for _, loss in losses(folder)]
     # 103 or so blocks: the last batch has fewer tokens, so the mean over batches is another.
-    from minigpt.config import load_run
+    from minigpt.runs.run_config import resumed_config
     from minigpt.training.build import build_run
 
-    run = build_run(load_run(str(folder), []))
+    run = build_run(resumed_config(RunFolder(folder), []))
     run.lit.eval()
     nats = tokens = 0.0
     for batch in run.data.train_dataloader():
@@ -94,7 +93,7 @@ def test_the_epoch_loss_is_the_mean_over_tokens(tiny, type_train, tmp_path):
 def test_a_short_run_follows_its_recorded_curve(tiny, type_train, tmp_path):
     type_train(*tiny, *DROPOUT, *EXACT, "optimizer.lr=1e-2")
     (folder,) = run_folders(tmp_path)
-    found = [epoch["train/loss"] for epoch in summary(folder)["epochs"]]
+    found = [epoch["train_loss"] for epoch in summary(folder)["epochs"]]
     assert found == pytest.approx(RECORDED, rel=1e-3)
 
 
@@ -105,7 +104,7 @@ def test_every_loss_path_follows_the_same_curve(tiny, type_train, tmp_path):
     for method in ("dense", "chunked", "bfloat16"):
         type_train(*tiny, f"loss={method}", f"name={method}", "optimizer.lr=1e-2")
     curves = [
-        [epoch["train/loss"] for epoch in summary(folder)["epochs"]]
+        [epoch["train_loss"] for epoch in summary(folder)["epochs"]]
         for folder in run_folders(tmp_path)
     ]
     assert len(curves) == 3
@@ -127,12 +126,12 @@ def test_one_batch_can_be_learned_by_heart(tiny, type_train, tmp_path):
         "optimizer.lr=1e-2",
         "optimizer.weight_decay=0",
         "scheduler=none",
-        "callbacks.last.save_on_train_epoch_end=false",
+        "~callbacks.last",
     )
     (folder,) = run_folders(tmp_path)
     # What is left is the first character of each block, which has nothing before it to go by.
-    assert summary(folder)["epochs"][-1]["train/loss"] < 0.5
-    assert summary(folder)["epochs"][0]["train/loss"] > 3
+    assert summary(folder)["epochs"][-1]["train_loss"] < 0.5
+    assert summary(folder)["epochs"][0]["train_loss"] > 3
 
 
 @pytest.mark.parametrize(
@@ -220,10 +219,10 @@ def test_a_loss_that_is_no_number_stops_before_the_step(tiny, type_train, tmp_pa
     monkeypatch.setattr(LitGPT, "loss", breaking)
     typed = type_train(*tiny)
     assert typed.code == 2
-    assert typed.err.startswith("error: the loss is nan at step 3 (epoch 1, batch 4)")
+    assert typed.err.startswith("error: the loss is nan at step 3 (epoch 1), so training stopped")
     assert typed.err.count("\n") == 1
     (folder,) = run_folders(tmp_path)
-    assert summary(folder)["status"] == "failed"
+    assert summary(folder)["status"] == "diverged"
     assert "the loss is nan" in summary(folder)["reason"]
     assert summary(folder)["steps"] == 3
 
@@ -238,15 +237,21 @@ def test_where_reading_a_loss_waits_it_is_read_when_logged_and_before_anything_i
         return loss(self, batch, *smoothing) * (float("nan") if broken else 1)
 
     monkeypatch.setattr(LitGPT, "loss", breaking)
-    monkeypatch.setattr(LitGPT, "reading_waits", True)
+    monkeypatch.setattr("minigpt.training.callbacks.finite_watch.scalar_read_syncs", lambda _: True)
+    monkeypatch.setattr("minigpt.training.lit_gpt.scalar_read_syncs", lambda _: True)
     typed = type_train(*tiny, "trainer.log_every_n_steps=5", "name=logged")
     assert typed.code == 2
-    assert typed.err.startswith("error: the loss is nan at step 5 (epoch 1, or since the last log)")
+    assert typed.err.startswith("error: the loss is nan at step 5 (epoch 1), so training stopped")
     typed = type_train(*tiny, "trainer.log_every_n_steps=1000", "name=saved")
     assert typed.code == 2
-    assert "or since the last log), so nothing was validated" in typed.err
+    assert (
+        "the loss since the last log is nan at step 19 (epoch 1), so nothing was validated"
+        in typed.err
+    )
     typed = type_train(*tiny, "trainer.log_every_n_steps=1000", "trainer.limit_val_batches=0")
-    assert "or since the last log), so nothing was saved" in typed.err
+    assert (
+        "the loss since the last log is nan at step 19 (epoch 1), so nothing was saved" in typed.err
+    )
     assert not list((tmp_path / "outputs").rglob("*.ckpt"))
 
 
@@ -262,7 +267,7 @@ def test_the_reference_trains_as_the_fast_way_does(tiny, type_train, tmp_path):
     assert config["trainer"]["precision"] == "32-true"
     assert summary(plain)["loss"] == "dense"
     for ours, reference in zip(summary(fast)["epochs"], summary(plain)["epochs"], strict=True):
-        assert ours["train/loss"] == pytest.approx(reference["train/loss"], rel=0.005)
+        assert ours["train_loss"] == pytest.approx(reference["train_loss"], rel=0.005)
 
 
 def test_smoothing_is_of_the_training_loss_alone(tiny, type_train, tmp_path):
@@ -270,8 +275,8 @@ def test_smoothing_is_of_the_training_loss_alone(tiny, type_train, tmp_path):
         type_train(*tiny, f"label_smoothing={smoothing}", f"name=s{smoothing}",
                    "trainer.max_epochs=1", "optimizer.lr=1e-9")  # fmt: skip
     plain, smooth = (summary(next((tmp_path / "outputs" / f"s{s}").iterdir())) for s in (0.0, 0.2))
-    assert smooth["best"]["val/loss"] == pytest.approx(plain["best"]["val/loss"], abs=1e-6)
-    assert smooth["final"]["train/loss"] != plain["final"]["train/loss"]
+    assert smooth["best"]["val_loss"] == pytest.approx(plain["best"]["val_loss"], abs=1e-6)
+    assert smooth["epochs"][-1]["train_loss"] != plain["epochs"][-1]["train_loss"]
 
 
 @pytest.mark.parametrize("value", ["1.0", "-0.1", "much"])
@@ -291,7 +296,7 @@ def test_tensorboard_reads_scalars_samples_and_hparams(tiny, type_train, tmp_pat
         "lr", "grad_norm", "tokens_per_second", "hp/val_loss",
     }  # fmt: skip
     assert events.Scalars("hp/val_loss")[-1].value == pytest.approx(
-        summary(folder)["best"]["val/loss"], rel=1e-5
+        summary(folder)["best"]["val_loss"], rel=1e-5
     )
     assert "sample/text_summary" in events.Tags()["tensors"]
     assert [e.step for e in events.Scalars("val/loss")] == [
@@ -308,7 +313,7 @@ def test_learning_rate_and_perplexity_in_the_table_are_those_of_the_step(
 ):
     type_train(*tiny, "scheduler=warmup_cosine", "scheduler.warmup_steps=4", "optimizer.lr=1e-3")
     (folder,) = run_folders(tmp_path)
-    found = [row for row in rows(folder) if row["lr"]]
+    found = [row for row in rows(folder) if "lr" in row]
     assert [float(row["lr"]) for row in found[:4]] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3])
     assert float(found[-1]["lr"]) == pytest.approx(1e-4)
     for row in found:
@@ -347,7 +352,7 @@ def test_early_stopping_is_a_group_and_off_by_default(tiny, type_train, tmp_path
     type_train(*long, "callbacks=early_stopping", "callbacks.early_stopping.patience=1",
                "callbacks.samples.new_tokens=4", "callbacks.samples.prompt_tokens=2")  # fmt: skip
     (folder,) = run_folders(tmp_path)
-    epochs = [epoch["val/loss"] for epoch in summary(folder)["epochs"]]
+    epochs = [epoch["val_loss"] for epoch in summary(folder)["epochs"]]
     assert len(epochs) < 12
     assert epochs[-1] > min(epochs)
 
@@ -375,7 +380,10 @@ def test_a_resume_that_would_not_be_exact_is_refused_and_changes_nothing(
 
 def test_a_sweep_cannot_be_a_resume(tiny, type_train):
     typed = type_train("-m", "resume=somewhere", "seed=1,2")
-    assert (typed.code, typed.err) == (2, "error: resume continues one run; leave out -m\n")
+    assert (typed.code, typed.err) == (
+        2,
+        "error: resume continues one run and takes key=value only; leave out -m\n",
+    )
 
 
 def test_a_callback_can_be_left_out(tiny, type_train, tmp_path):
@@ -392,8 +400,8 @@ def test_compiled_blocks_train_as_eager_ones_do(tiny, type_train, tmp_path):
         assert typed.code == 0
     false, true = run_folders(tmp_path)
     assert weights(true).keys() == weights(false).keys()
-    assert summary(true)["final"]["train/loss"] == pytest.approx(
-        summary(false)["final"]["train/loss"], rel=1e-4
+    assert summary(true)["epochs"][-1]["train_loss"] == pytest.approx(
+        summary(false)["epochs"][-1]["train_loss"], rel=1e-4
     )
 
 
@@ -414,8 +422,8 @@ def test_two_processes_train_as_one_does_on_the_same_batches(tiny, type_train, t
     assert summary(two)["status"] == "finished"
     assert summary(two)["tokens_seen"] == pytest.approx(summary(one)["tokens_seen"], rel=0.01)
     for ours, theirs in zip(summary(two)["epochs"], summary(one)["epochs"], strict=True):
-        assert ours["train/loss"] == pytest.approx(theirs["train/loss"], rel=1e-5)
-        assert ours["val/loss"] == pytest.approx(theirs["val/loss"], rel=1e-5)
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
+        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-5)
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(tiny, type_train, tmp_path):
@@ -424,5 +432,5 @@ def test_a_folder_that_holds_a_run_is_not_written_over(tiny, type_train, tmp_pat
     before = (tmp_path / "here" / "summary.json").read_text()
     typed = type_train(*tiny, "hydra.run.dir=here")
     assert typed.code == 2
-    assert "already holds a run; continue it with resume=" in typed.err
+    assert "already holds a run; continue it with: python train.py resume=here" in typed.err
     assert (tmp_path / "here" / "summary.json").read_text() == before
