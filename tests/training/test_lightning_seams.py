@@ -1,0 +1,123 @@
+"""What Lightning does not promise still is as lightning_seams.py takes it to be."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from minigpt.training import lightning_seams as seams
+from minigpt.training.build import quieten_lightning
+
+BATCHES = 5
+
+
+class Loader:
+    """Five batches; records where training stands when they are first drawn."""
+
+    def __init__(self) -> None:
+        self.trainer = None
+        self.positions = []
+
+    def __len__(self):
+        return BATCHES
+
+    def __iter__(self):
+        self.positions.append(seams.position(self.trainer))
+        _, start = self.positions[-1]
+        for number in range(start, BATCHES):
+            yield torch.full((2, 1), float(number))
+
+
+class Line(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.batches = []
+        self.validated_at = []
+
+    def training_step(self, batch, batch_idx):
+        self.batches.append((self.current_epoch, batch_idx, int(batch[0])))
+        return self.layer(batch).square().mean()
+
+    def validation_step(self, batch, batch_idx):
+        if batch_idx == 0:
+            self.validated_at.append(self.global_step)
+
+    def configure_optimizers(self):
+        self.counted = seams.count_training_batches(self.trainer)
+        optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
+        schedule = LambdaLR(optimizer, lambda step: 1 / (1 + step))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class SaveAt(pl.Callback):
+    def __init__(self, path, epoch, batch):
+        self.path, self.place = path, (epoch, batch)
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == self.place:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer, module):
+        if (trainer.current_epoch, None) == self.place:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.fixture
+def fit(tmp_path):
+    def run(max_epochs=2, callbacks=(), prepare=None, ckpt_path=None, **arguments):
+        quieten_lightning()
+        trainer = pl.Trainer(
+            max_epochs=max_epochs, callbacks=list(callbacks), logger=False, accelerator="cpu",
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            num_sanity_val_steps=0, default_root_dir=tmp_path, **arguments,
+        )  # fmt: skip
+        if prepare:
+            prepare(trainer)
+        loader, line = Loader(), Line()
+        loader.trainer = trainer
+        trainer.fit(line, loader, [torch.zeros(2, 1)], ckpt_path=ckpt_path, weights_only=True)
+        return trainer, line, loader
+
+    return run
+
+
+def test_the_position_is_right_when_an_epoch_draws_its_first_batch(fit):
+    _, line, loader = fit()
+    assert loader.positions == [(0, 0), (1, 0)]
+    assert line.batches == [(e, b, b) for e in (0, 1) for b in range(BATCHES)]
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 1), (0, 4), (1, 0), (1, 3)])
+def test_the_position_is_right_after_a_resume(fit, tmp_path, epoch, batch):
+    path = tmp_path / "last.ckpt"
+    _, whole, _ = fit(callbacks=[SaveAt(path, epoch, batch)])
+    _, rest, loader = fit(ckpt_path=path)
+    assert loader.positions[0] == (epoch, batch)
+    assert rest.batches == whole.batches[epoch * BATCHES + batch :]
+
+
+def test_a_checkpoint_of_an_epochs_end_names_the_epochs_behind_it(fit, tmp_path):
+    path = tmp_path / "last.ckpt"
+    fit(callbacks=[SaveAt(path, 1, None)])
+    assert seams.epochs_completed(torch.load(path, weights_only=True)) == 2
+    _, rest, loader = fit(max_epochs=3, ckpt_path=path)
+    assert loader.positions[0] == (2, 0)
+    assert len(rest.batches) == BATCHES
+
+
+def test_the_batches_of_an_epoch_are_counted_before_training(fit):
+    assert fit(max_epochs=1)[1].counted == BATCHES
+    assert fit(max_epochs=1, limit_train_batches=3)[1].counted == 3
+
+
+def test_a_trainer_told_to_count_steps_ends_with_them_and_validates_across_epochs(fit):
+    trainer, line, _ = fit(prepare=lambda trainer: seams.end_after_steps(trainer, 8, 4))
+    assert trainer.global_step == 8
+    assert line.validated_at == [4, 8]
+
+
+def test_the_factor_is_the_schedules(fit):
+    trainer, _, _ = fit(max_epochs=1)
+    assert [seams.learning_rate_factor(trainer, step) for step in (0, 1, 3)] == [1, 0.5, 0.25]
