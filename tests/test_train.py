@@ -434,3 +434,16 @@ def test_a_folder_that_holds_a_run_is_not_written_over(tiny, type_train, tmp_pat
     assert typed.code == 2
     assert "already holds a run; continue it with: python train.py resume=here" in typed.err
     assert (tmp_path / "here" / "summary.json").read_text() == before
+
+
+def test_the_summary_names_the_commit_that_the_run_started_with(
+    tiny, type_train, tmp_path, monkeypatch
+):
+    commits = iter(["the first", "a later one", "a later one"])
+    monkeypatch.setattr("minigpt.version.code_commit", lambda: next(commits))
+    assert type_train(*tiny, "trainer.max_epochs=1").code == 0
+    (folder,) = run_folders(tmp_path)
+    assert summary(folder)["code_commit"] == "the first"
+    assert next(commits) == "a later one"  # nobody asked again while it trained
+    assert type_train(f"resume={folder}", "trainer.max_epochs=2").code == 0
+    assert summary(folder)["code_commit"] == "the first"
