@@ -38,12 +38,15 @@ def count_training_batches(trainer: pl.Trainer) -> int:
     return int(trainer.num_training_batches)
 
 
-def end_after_steps(trainer: pl.Trainer, steps: int, steps_between_validations: int) -> None:
-    """Make a built trainer count steps instead of epochs, validating across epochs."""
+def end_after_steps(trainer: pl.Trainer, steps: int) -> None:
+    """Make a built trainer count steps instead of epochs, also for its validations.
+
+    It validates where `validate_after_batch` says.
+    """
     trainer.fit_loop.max_epochs = -1
     trainer.fit_loop.epoch_loop.max_steps = steps
     trainer.check_val_every_n_epoch = None
-    trainer.val_check_interval = steps_between_validations
+    trainer.val_check_interval = steps
 
 
 def batches_done(trainer: pl.Trainer) -> int:
