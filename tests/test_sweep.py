@@ -76,7 +76,7 @@ def test_a_job_that_cannot_run_and_one_that_diverges_leave_the_others(
     found = table(tmp_path / "sweep")
     statuses = {name: row["status"] for name, row in found.items()}
     assert [statuses[f"{i}-n_head=1,seed={i + 1}"] for i in range(3)] == [
-        "finished", "failed", "finished",
+        "finished", "diverged", "finished",
     ]  # fmt: skip
     page = (tmp_path / "sweep" / "report.html").read_text()
     for reason in (

@@ -90,7 +90,7 @@ def train(
     """
     # Imported only now: --help and a mistyped key must not wait for torch.
     from minigpt.reports.run_report import print_report
-    from minigpt.runs.checkpoints import check_resumable, find_checkpoint, read_checkpoint
+    from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_checkpoint
     from minigpt.runs.summary import Status
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
@@ -101,7 +101,7 @@ def train(
     from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
-    resume_from = find_checkpoint(run.path) if resume else None
+    resume_from = checkpoint_to_resume(run) if resume else None
     parts = build_run(config)
     trainer = parts.trainer
     if resume_from:
@@ -112,6 +112,12 @@ def train(
             raise UserError(
                 f"trainer.max_epochs={max_epochs}: the run to resume has {done} epochs behind it; "
                 "ask for more"
+            )
+        if 0 <= trainer.max_steps < checkpoint["global_step"]:
+            raise UserError(
+                f"the run to resume has {checkpoint['global_step']} steps behind it, and its "
+                f"length is now {trainer.max_steps}; raise trainer.max_steps, or the budget that "
+                "sets it"
             )
     if is_first(trainer):
         run.write_config(resolved(config))
