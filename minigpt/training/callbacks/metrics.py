@@ -1,4 +1,4 @@
-"""Losses, speed and learning rate: measured as a run goes, and sent to the loggers."""
+"""Measures losses, speed and learning rate during a run, and sends them to the loggers."""
 
 import time
 from typing import Any
@@ -14,16 +14,16 @@ from minigpt.training.processes import is_first, sum_over_processes
 
 
 class Metrics(pl.Callback):
-    """Sums the losses of batches, and logs their mean over tokens, of all processes together.
+    """Sums the losses of batches and logs their mean over the tokens of all processes.
 
-    Its sums travel in the checkpoint, so a resumed run logs what an undisturbed one would have.
+    The sums are saved in the checkpoint, so a resumed run logs the same as an undisturbed one.
     """
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}  # of the last step that was logged
         self.epoch_val_loss: float | None = None  # of this epoch's last validation
-        self.tokens_seen = 0  # up to the last step that was logged,
-        self.train_seconds = 0.0  # and what they took, validation left out
+        self.tokens_seen = 0  # up to the last step that was logged
+        self.train_seconds = 0.0  # that those tokens took, without validation
         self._epoch_meter = LossMeter()
         self._step_meter = LossMeter()  # since the last step that was logged
         self._eval_meter = LossMeter()
@@ -165,6 +165,7 @@ class Metrics(pl.Callback):
         return {
             "epoch": None if epoch_totals is None else epoch_totals.tolist(),
             "step": None if step_totals is None else step_totals.tolist(),
+            "latest": self.latest,
             "epoch_val_loss": self.epoch_val_loss,
             "tokens_seen": self.tokens_seen,
             "train_seconds": self.train_seconds + time.perf_counter() - self._timer_start,
@@ -175,6 +176,7 @@ class Metrics(pl.Callback):
         if is_first(self._trainer):  # the sums are of all processes together
             self._epoch_meter.load(state_dict["epoch"])
             self._step_meter.load(state_dict["step"])
+        self.latest = state_dict["latest"]
         self.epoch_val_loss = state_dict["epoch_val_loss"]
         self.tokens_seen = state_dict["tokens_seen"]
         self.train_seconds = state_dict["train_seconds"]
