@@ -1,4 +1,4 @@
-"""Files of a token store: whole on disk, or not there at all."""
+"""Writes the files of a token store so that they are on disk whole or not at all."""
 
 import hashlib
 import io
@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from minigpt.errors import UserError
-from minigpt.tokens.store import Ids
+from minigpt.tokens.sharded import Ids
 
 COPY_BYTES = 1 << 20
 
 
 class Shard:
-    """A file under a temporary name until it is whole and on disk."""
+    """A file of ids, under a temporary name until it is whole and on disk."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         self.path = path
@@ -56,7 +56,7 @@ class Shard:
 
 
 class LongDocument:
-    """The ids of a document too long to hold, on disk until it is known where they go."""
+    """The ids of a document too long to hold, on disk until its hash says which split it is in."""
 
     def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
         self.path = folder / "long-document.partial"
@@ -77,7 +77,7 @@ class LongDocument:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """A file, and the names in its folder, on disk whole or not at all."""
+    """Writes a file and syncs it and its folder, so that it survives a loss of power."""
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
@@ -94,7 +94,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _write(file: io.FileIO, content: bytes | bytearray) -> None:
-    """All of it: a raw file may take less at a time. None is buffered, to fail again at closing."""
+    """Writes all of the content, of which a raw file may take a part at a time.
+
+    The files are not buffered, since a buffer would be flushed, and fail again, on closing.
+    """
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]
@@ -106,8 +109,8 @@ def _sync(file: BinaryIO) -> None:
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """A full or forbidden disk in one line; nothing half-written stays, what is whole does."""
+def disk_errors_in_one_line(folder: Path) -> Iterator[None]:
+    """Turns a disk's errors into one line. Finished parts are kept, a partial one is not."""
     try:
         yield
     except OSError as error:
