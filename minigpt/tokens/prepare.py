@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,17 @@ from filelock import FileLock, Timeout
 from minigpt.errors import UserError
 from minigpt.text.file_digests import FileDigests, TextChangedError
 from minigpt.text.open_source import open_source
-from minigpt.text.opening import BytesRead
 from minigpt.text.paths import user_path
 from minigpt.text.source import Source
 from minigpt.tokens.config import CorpusConfig
 from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
 from minigpt.tokens.parts import Part, has_finished_parts
 from minigpt.tokens.progress import PreparationBar
-from minigpt.tokens.split import SPLITS, Digest, HeldOut, held_out
+from minigpt.tokens.split import SPLITS
 from minigpt.tokens.store import TokenStore
-from minigpt.tokens.tokenizer import CharTokenizer, Tokenizer, id_dtype, load_tokenizer
+from minigpt.tokens.survey import survey
+from minigpt.tokens.tokenizer import Tokenizer, id_dtype, load_tokenizer
 from minigpt.tokens.writer import Recipe, write_manifest, write_parts
-
-# In a corpus of fewer documents than this a split can come out empty; its share is then changed.
-FEW_DOCUMENTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,13 @@ def prepare(config: CorpusConfig) -> Prepared:
     """
     started = time.perf_counter()
     if config.source == "store":
-        store = TokenStore(user_path(config.files[0]))
-        return Prepared(store, False, time.perf_counter() - started, None)
+        folder = user_path(config.files[0])
+        if not (folder / MANIFEST).is_file():
+            raise UserError(
+                f"{folder / MANIFEST} is missing or broken, so data.files=[{config.files[0]}] is "
+                "not a token store; name a folder that `minigpt prepare` made"
+            )
+        return Prepared(TokenStore(folder), False, time.perf_counter() - started, None)
     root = user_path(config.root)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -127,7 +128,7 @@ def _make(
     """
     try:
         with PreparationBar(source.bytes, config.max_tokens) as bar:
-            tokenizer, rule = _survey(config, source, tokenizer)
+            tokenizer, rule = survey(config, source, tokenizer)
             recipe = Recipe(
                 tokenizer, rule, config.document_tokens, config.end_of_text, config.max_tokens
             )
@@ -159,40 +160,6 @@ def _untrainable(config: CorpusConfig, parts: list[Part]) -> str | None:
             f"{config.test_fraction}"
         )
     return None
-
-
-def _survey(
-    config: CorpusConfig, source: Source, tokenizer: Tokenizer | None
-) -> tuple[Tokenizer, HeldOut]:
-    """The tokenizer and the rule that holds out, for which the text is read ahead.
-
-    The rule needs the hashes of the first documents; the tokenizer `char` needs the alphabet of
-    the whole text.
-    """
-    alphabet: set[str] = set()
-    places: list[float] = []
-    named: set[str] = set()
-    documents = source.documents(BytesRead())
-    count = chars = 0
-    for document in documents if tokenizer is None else islice(documents, FEW_DOCUMENTS):
-        count += 1
-        whole = Digest()
-        for piece in document.pieces():
-            if tokenizer is None:
-                alphabet.update(piece)
-            if count <= FEW_DOCUMENTS:
-                whole.update(piece)
-        named.update(document.not_in)
-        # Documents beyond max_tokens, at about four characters each, are not read.
-        inside = config.max_tokens is None or chars < 4 * config.max_tokens
-        if document.split is None and whole.chars and inside:
-            places.append(whole.place)
-            chars += whole.chars
-    if tokenizer is None:
-        tokenizer = CharTokenizer("".join(sorted(alphabet)))
-    if count >= FEW_DOCUMENTS:
-        places = []
-    return tokenizer, held_out(places, config.val_fraction, config.test_fraction, named)
 
 
 def _manifest(parts: list[Part], recipe: Recipe, text: str, fingerprint: str) -> Manifest:

@@ -1,4 +1,4 @@
-"""A store is named by what is in it, and is there whole or not at all."""
+"""A store is named by what is in it, and is finished or does not count."""
 
 import json
 import os
@@ -121,7 +121,7 @@ def test_duplicates_and_empty_documents_are_left_out_and_counted(forty, corpus):
         assert store.tokens(split)[:].tolist() == before.tokens(split)[:].tolist()
 
 
-def test_a_text_named_as_held_out_is_not_trained_on_under_another_name(forty, corpus, tmp_path):
+def test_a_copy_of_a_held_out_file_is_not_trained_on(forty, corpus, tmp_path):
     (tmp_path / "held.txt").write_text((corpus / "00.txt").read_text())
     store = prepare(forty(val_files=[f"{tmp_path}/held.txt"])).store
     assert texts_of(store, "val") == [(corpus / "00.txt").read_text()]
@@ -140,7 +140,7 @@ def test_half_a_surrogate_pair_is_a_replacement_character_to_every_tokenizer(dat
     assert char.manifest.tokenizer["alphabet"] == " 012\ufffd"
 
 
-def test_a_file_name_that_is_no_text_does_not_matter(data, tmp_path):
+def test_a_file_name_that_is_not_utf8_does_not_matter(data, tmp_path):
     for name, text in ((b"caf\xe9.txt", b"a longer text"), (b"b.txt", b"b"), (b"c.txt", b"c")):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(text)
     manifest = prepare(data(files=[f"{tmp_path}/*.txt"])).store.manifest
@@ -200,7 +200,7 @@ def test_a_long_document_among_others_has_the_ids_of_the_whole(forty, corpus, mo
     assert prepare(forty(max_tokens=1000)).store.manifest.tokens["train"] == 1000
 
 
-def test_a_mixture_counts_its_domains(data, tmp_path):
+def test_the_manifest_counts_the_sources_of_a_mixture(data, tmp_path):
     for name in ("a", "b"):
         lines = [json.dumps({"text": f"{name} tide {i}"}) for i in range(100)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
@@ -240,6 +240,14 @@ def test_a_tilde_is_the_home_folder_in_every_path(forty, tmp_path, monkeypatch):
     assert made.folder.parent == tmp_path / "of mine"
     again = prepare(forty(source="store", files=[f"~/of mine/{made.folder.name}"])).store
     assert again.folder == made.folder
+
+
+@pytest.mark.parametrize("name", ["nowhere", "corpus", "corpus/00.txt"])
+def test_a_path_that_is_not_a_store_is_refused_without_advice_to_delete_it(forty, corpus, name):
+    path = corpus.parent / name
+    message = f"{path}/manifest.json is missing or broken, so .* is not a token store; name a fold"
+    with pytest.raises(UserError, match=message):
+        prepare(forty(source="store", files=[str(path)]))
 
 
 # Text that changes while it is read.
@@ -303,7 +311,7 @@ def test_every_source_made_of_files_notices_a_change(data, tmp_path, monkeypatch
         assert list((tmp_path / "stores").glob("[!.]*-*")) == []
 
 
-# What a kill, a full disk or a second process leaves.
+# Kills, full disks and second processes.
 
 TYPED = """
 import sys

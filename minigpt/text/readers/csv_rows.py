@@ -28,7 +28,10 @@ def read_csv(file: BinaryIO, path: Path, field: str, delimiter: str) -> Texts:
         columns = next(rows, [])
         if field not in columns:
             there = ", ".join(columns) or "nothing"
-            raise UserError(f"{path}: no column {field!r}, it has {there}; set data.text_field")
+            way_out = "set data.text_field"
+            if len(columns) == 1 and (";" in there or "\t" in there):
+                way_out = "separate the cells by commas (tabs: name the file .tsv)"
+            raise UserError(f"{path}: no column {field!r}, it has {there}; {way_out}")
         column = columns.index(field)
         for row in rows:
             if not row:  # a blank line

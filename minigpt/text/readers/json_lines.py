@@ -13,7 +13,9 @@ from minigpt.text.readers.records import Texts, replace_lone_surrogates, text_of
 
 LONG_LINE = 4 << 20  # bytes; a longer line is read in pieces
 
-NOT_AN_OBJECT = "not a JSON object; put one object on each line, or mend or remove this line"
+NOT_AN_OBJECT = (
+    "not a JSON object; write one object a line, or an array of objects, or remove this line"
+)
 
 
 def read_json_lines(file: BinaryIO, path: Path, field: str) -> Texts:

@@ -46,6 +46,7 @@ def test_a_cell_longer_than_pythons_limit_is_read(tmp_path):
     [
         (b"id,body\n1,a\n", "a.csv: no column 'text', it has id, body; set data.text_field"),
         (b"", "a.csv: no column 'text', it has nothing"),
+        (b"id;text\n1;a\n", "a.csv: no column 'text', it has id;text; separate the cells"),
         (b"id,text\n1,a\n2,b, c\n", "a.csv:3: 3 cells, but 2 columns; put cells that hold a comma"),
         (b"id,text\n1\n", "a.csv:2: 1 cells, but 2 columns"),
         (b'id,text\n1,"never closed\n2,b\n', "a.csv:3: not a row of CSV .unexpected end of data"),
