@@ -89,7 +89,8 @@ def loader_rates(folder: str, rounds: int, batches: int) -> dict[str, list[float
 
 def sparse_store(folder: Path) -> None:
     """A store of LARGE_TOKENS zeros that takes no room on the disk."""
-    from minigpt.tokens.store import MANIFEST, VERSION, Manifest, shard_path
+    from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
+    from minigpt.tokens.sharded import shard_path
     from minigpt.tokens.tokenizer import load_tokenizer
     from minigpt.tokens.writer import PART_TOKENS
 
