@@ -1,3 +1,15 @@
+from jaxtyping import install_import_hook
+
+install_import_hook(
+    [
+        "minigpt.model.attention",
+        "minigpt.model.block",
+        "minigpt.model.loss",
+        "minigpt.model.positions",
+        "minigpt.model.generate",
+    ],
+    "beartype.beartype",
+)
 """A corpus and a network small enough to train in a second, and train.py as a user types it."""
 
 import dataclasses
