@@ -3,6 +3,8 @@
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -16,13 +18,14 @@ from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
 from minigpt.runs.run_config import resolved, resumed_config
 from minigpt.runs.run_folder import RunFolder
+from minigpt.signals import Interrupted, stop_signals
 
 RESUME = "resume="
 
 
 def main() -> None:
     """Train what the command line says; a resumed run takes its configuration from its folder."""
-    with one_line_errors():
+    with one_line_errors(), _say_if_stopped(), stop_signals():
         share_cores()
         arguments = sys.argv[1:]
         folders = [word.removeprefix(RESUME) for word in arguments if word.startswith(RESUME)]
@@ -31,6 +34,15 @@ def main() -> None:
             _resume(RunFolder(Path(folders[-1]).resolve()), overrides)
         else:
             _start()
+
+
+@contextmanager
+def _say_if_stopped() -> Iterator[None]:
+    try:
+        yield
+    except Interrupted as stop:
+        print(f"stopped{stop.hint}", file=sys.stderr)
+        raise
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -82,7 +94,6 @@ def train(
     from minigpt.runs.summary import Status
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
-    from minigpt.training.callbacks.interruption import Interrupted
     from minigpt.training.callbacks.run_summary import RunSummary
     from minigpt.training.lightning_seams import epochs_completed
     from minigpt.training.memory import reset_peak_memory
@@ -110,14 +121,15 @@ def train(
     trainer.callbacks[2:2] = [summary, TensorBoardHparams(plain(config))]
     try:
         trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
-    except Interrupted:
-        print(f"stopped; continue with: {resume_command(run.path)}", file=sys.stderr)
+        if run.best.exists():  # there is none where a run ended before its first validation
+            # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
+            parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
+        if len(parts.data.blocks["test"]):
+            trainer.test(parts.lit, parts.data, verbose=False)
+    except Interrupted as stop:
+        if run.last.exists():
+            stop.hint = f"; continue with: {resume_command(run.path)}"
         raise
-    if run.best.exists():  # there is none where a run ended before its first validation
-        # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
-        parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
-    if len(parts.data.blocks["test"]):
-        trainer.test(parts.lit, parts.data, verbose=False)
     summary.write(trainer, Status.FINISHED)
     if is_first(trainer):
         print_report(run)
