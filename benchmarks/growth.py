@@ -1,11 +1,11 @@
-"""How a training step's speed and memory grow with batch, context, width, depth and vocabulary.
+"""Measure how time and memory of a training step grow with batch, context and network size.
 
     python benchmarks/growth.py                 writes docs/results/growth.md and growth.svg
     python benchmarks/growth.py --steps 2 --keys batch --stdout
 
-One size changes at a time, from report B's baseline; each point is a process of its own, and the
-points are visited in turns, so that a busy spell of the machine does not bend one curve alone.
-Also times a whole run of one step.
+Starting from report B's baseline, one size changes at a time. Each point runs in a process of its
+own. Every round visits all points, so that a slow phase of the machine affects all curves alike.
+The script also times a whole `python train.py` of one step.
 """
 
 import argparse
@@ -18,9 +18,10 @@ import tempfile
 import time
 from typing import Any
 
-from machine import REPOSITORY, described, in_process, report
+from machine import REPOSITORY, machine_description, print_result, run_script
+from results import RESULTS, argument_parser, publish
 
-BASE = {"batch": 32, "context": 128, "width": 128, "layers": 2, "vocabulary": 50_257}
+BASELINE = {"batch": 32, "context": 128, "width": 128, "layers": 2, "vocabulary": 50_257}
 POINTS = {
     "batch": [1, 4, 16, 64, 256],
     "context": [64, 128, 256, 512, 1024],
@@ -28,11 +29,13 @@ POINTS = {
     "layers": [1, 2, 4, 6],
     "vocabulary": [1_000, 5_000, 20_000, 50_257, 100_000],
 }
-WARM_UP = 2
+WARM_UP = 2  # steps that are not counted
+
+Sizes = dict[str, dict[int, dict[str, float]]]  # size -> value -> seconds and peak bytes of a step
 
 
 def step_seconds(sizes: dict[str, int], steps: int) -> float:
-    """Median seconds of the step that a run makes, on tokens drawn at random."""
+    """Median seconds of a training step as in a run, on random tokens."""
     from minigpt.config import compose_config, share_cores
 
     share_cores()
@@ -73,34 +76,34 @@ def step_seconds(sizes: dict[str, int], steps: int) -> float:
 
 
 def one_step_seconds(root: str) -> float:
-    """Of a whole `python train.py` of one step: imports, building, the step, its checkpoint."""
+    """Seconds of a whole `python train.py` of one step: imports, setup, step, checkpoint."""
     command = [sys.executable, str(REPOSITORY / "train.py"), "trainer.max_steps=1",
                "trainer.limit_test_batches=1", f"data.root={root}/tokens"]  # fmt: skip
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr)
+    process = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if process.returncode:
+        sys.exit(process.stderr)
     return time.perf_counter() - start
 
 
 def exponent(points: list[tuple[int, float]]) -> float:
-    """p of the best y = a x^p, by least squares of the logarithms."""
+    """The p of y = a x^p that fits best: the slope of the logarithms by least squares."""
     xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
     return statistics.linear_regression(xs, ys).slope
 
 
-def measure(keys: list[str], steps: int, rounds: int) -> dict[str, dict[int, dict[str, float]]]:
-    """Size -> value -> median seconds a step, and peak bytes."""
+def measure(keys: list[str], steps: int, rounds: int) -> Sizes:
+    """Medians over all rounds."""
     raw: dict[str, dict[int, list[dict[str, Any]]]] = {k: {v: [] for v in POINTS[k]} for k in keys}
     with tempfile.TemporaryDirectory() as root:
         for _ in range(rounds):
             for key in keys:
                 for value in POINTS[key]:
-                    sizes = [f"{k}={v}" for k, v in {**BASE, key: value}.items()]
-                    found = in_process(__file__, "--point", *sizes, "--steps", str(steps),
-                                       folder=root)  # fmt: skip
-                    raw[key][value].append(found)
-                    print(key, value, found, flush=True)
+                    sizes = [f"{k}={v}" for k, v in {**BASELINE, key: value}.items()]
+                    result = run_script(__file__, "--point", *sizes, "--steps", str(steps),
+                                        folder=root)  # fmt: skip
+                    raw[key][value].append(result)
+                    print(key, value, result, flush=True)
     return {
         key: {
             value: {m: statistics.median(r[m] for r in rows) for m in ("seconds", "peak")}
@@ -110,45 +113,45 @@ def measure(keys: list[str], steps: int, rounds: int) -> dict[str, dict[int, dic
     }
 
 
-def tokens_of(key: str, value: int) -> int:
-    sizes = {**BASE, key: value}
+def tokens_per_step(key: str, value: int) -> int:
+    sizes = {**BASELINE, key: value}
     return sizes["batch"] * sizes["context"]
 
 
-def table(found: dict[str, dict[int, dict[str, float]]]) -> str:
+def table(results: Sizes) -> str:
     lines = ["| | | ms a step | tokens a second | peak MiB | time grows as | memory grows as |",
              "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
-    for key, values in found.items():
-        before = None
+    for key, values in results.items():
+        previous = None
         for value, row in values.items():
-            steps = ["", ""]
-            if before is not None:
-                steps = [
-                    f"{key}^{exponent([(before, values[before][m]), (value, row[m])]):.2f}"
+            growth = ["", ""]
+            if previous is not None:
+                growth = [
+                    f"{key}^{exponent([(previous, values[previous][m]), (value, row[m])]):.2f}"
                     for m in ("seconds", "peak")
                 ]
-            rate = tokens_of(key, value) / row["seconds"]
+            rate = tokens_per_step(key, value) / row["seconds"]
             lines.append(
                 f"| {key} | {value:,} | {row['seconds'] * 1e3:,.1f} | {rate:,.0f} "
-                f"| {row['peak'] / 2**20:,.0f} | {steps[0]} | {steps[1]} |"
+                f"| {row['peak'] / 2**20:,.0f} | {growth[0]} | {growth[1]} |"
             )
-            before = value
-        whole = [exponent([(v, r[m]) for v, r in values.items()]) for m in ("seconds", "peak")]
-        lines.append(f"| **{key}, overall** | | | | | **{key}^{whole[0]:.2f}** "
-                     f"| **{key}^{whole[1]:.2f}** |")  # fmt: skip
+            previous = value
+        overall = [exponent([(v, r[m]) for v, r in values.items()]) for m in ("seconds", "peak")]
+        lines.append(f"| **{key}, overall** | | | | | **{key}^{overall[0]:.2f}** "
+                     f"| **{key}^{overall[1]:.2f}** |")  # fmt: skip
     return "\n".join(lines)
 
 
-def plot(found: dict[str, dict[int, dict[str, float]]]) -> str:
-    """SVG: a panel for each size, tokens a second above, memory below."""
+def plot(results: Sizes) -> str:
+    """SVG with a column for each size: tokens per second above, memory below."""
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "minigpt"
-    figure = Figure(figsize=(2.6 * len(found), 4.6), layout="constrained")
-    axes = figure.subplots(2, len(found), squeeze=False)
-    for i, (key, values) in enumerate(found.items()):
-        speed = [tokens_of(key, v) / row["seconds"] for v, row in values.items()]
+    figure = Figure(figsize=(2.6 * len(results), 4.6), layout="constrained")
+    axes = figure.subplots(2, len(results), squeeze=False)
+    for i, (key, values) in enumerate(results.items()):
+        speed = [tokens_per_step(key, v) / row["seconds"] for v, row in values.items()]
         memory = [row["peak"] / 2**20 for row in values.values()]
         for ax, ys, label in ((axes[0][i], speed, "tokens a second"), (axes[1][i], memory, "MiB")):
             ax.plot(list(values), ys, marker="o", color="#0072B2")
@@ -169,46 +172,44 @@ def plot(found: dict[str, dict[int, dict[str, float]]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=5)
+    parser = argument_parser(__doc__, rounds=2)
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of each point")
     parser.add_argument("--keys", nargs="+", choices=POINTS, default=list(POINTS))
-    parser.add_argument("--stdout", action="store_true", help="print only, write no page")
     parser.add_argument("--point", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.rounds < 1 or args.steps < 1:
         parser.error("--rounds and --steps must be at least 1")
     if args.point:
         sizes = {key: int(value) for key, _, value in (p.partition("=") for p in args.point)}
-        report({"seconds": step_seconds(sizes, args.steps)})
+        print_result({"seconds": step_seconds(sizes, args.steps)})
         return
-    found = measure(args.keys, args.steps, args.rounds)
+    results = measure(args.keys, args.steps, args.rounds)
     with tempfile.TemporaryDirectory() as root:
-        one_step_seconds(root)  # makes the token store
+        one_step_seconds(root)  # prepares the token store
         starts = [one_step_seconds(root) for _ in range(3)]
     page = f"""# How a training step grows
 
 `python benchmarks/growth.py --rounds {args.rounds} --steps {args.steps}` on
-{described()}. One size changes at a time from report B's baseline
-(batch 32, context 128, width 128, 2 layers, 50,257 words); medians of {args.steps} steps and
-{args.rounds} round(s), each point in a process of its own. An exponent is that of the best power
-law, between a row and the one before and over all rows. Memory is the whole process's
-peak, of which Python and torch are about 300 MiB.
+{machine_description()}.
 
-![Tokens a second and memory over each size](growth.svg)
+One size changes at a time, starting from report B's baseline (batch 32, context 128, width 128,
+2 layers, vocabulary 50,257). Figures are medians of {args.steps} steps and {args.rounds} round(s),
+each point in a process of its own. Exponents are those of the best power law: between a row and the
+row above, and over all rows. Memory is the peak of the whole process; Python and torch take about
+300 MiB of it.
 
-{table(found)}
+![Tokens per second and memory over each size](growth.svg)
 
-A whole `python train.py trainer.max_steps=1 trainer.limit_test_batches=1`, from typing it to its
-end, with its token store made before, takes {statistics.median(starts):.1f} s
-({min(starts):.1f} to {max(starts):.1f}).
+{table(results)}
 
-What bends the curves is told in [log.md](../log.md#what-bends-the-growth-of-a-step).
+A whole `python train.py trainer.max_steps=1 trainer.limit_test_batches=1` with a prepared token
+store takes {statistics.median(starts):.1f} s ({min(starts):.1f} to {max(starts):.1f}).
+
+[log.md](../log.md#what-bends-the-growth-of-a-step) explains the bends in the curves.
 """
-    print(page)
+    publish("growth", page, args.stdout)
     if not args.stdout:
-        (REPOSITORY / "docs/results/growth.md").write_text(page, "utf-8")
-        (REPOSITORY / "docs/results/growth.svg").write_text(plot(found), "utf-8")
+        (RESULTS / "growth.svg").write_text(plot(results), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's name and its speed, and measuring in a process apart."""
+"""The machine's name and speed, and measurements in a separate process."""
 
 import json
 import platform
@@ -13,16 +13,16 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 def processor() -> str:
-    for line in (
-        Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else []
-    ):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
+    """The CPU's model name."""
+    if platform.system() == "Linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 
-def described() -> str:
-    """One sentence's worth: threads, processor, versions."""
+def machine_description() -> str:
+    """Threads, CPU and versions, to be read as part of a sentence."""
     import torch
 
     return (
@@ -31,26 +31,26 @@ def described() -> str:
     )
 
 
-def in_process(script: str, *arguments: str, folder: str) -> dict[str, Any]:
-    """What a script prints last, as JSON, with the peak memory of its process in bytes."""
+def run_script(script: str, *arguments: str, folder: str) -> dict[str, Any]:
+    """Run a script in a new process; return the result that it passes to print_result."""
     command = [sys.executable, script, *arguments]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    if found.returncode:
-        sys.exit(f"{' '.join(arguments)} failed:\n{found.stderr}")
-    return dict(json.loads(found.stdout.splitlines()[-1]))
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if process.returncode:
+        sys.exit(f"{' '.join(arguments)} failed:\n{process.stderr}")
+    return dict(json.loads(process.stdout.splitlines()[-1]))
 
 
-def report(result: dict[str, Any]) -> None:
-    """The last line of such a script."""
+def print_result(result: dict[str, Any]) -> None:
+    """Print a result, with this process's peak memory in bytes as `peak`, for run_script."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result["peak"] = peak * (1 if platform.system() == "Darwin" else 1024)
-    print(json.dumps(result))
+    unit = 1 if platform.system() == "Darwin" else 1024  # bytes on macOS, KiB on Linux
+    print(json.dumps({**result, "peak": peak * unit}))
 
 
 def product_rate(seconds: float = 1.0) -> float:
-    """Floating-point operations a second of the best bfloat16 matrix product measured.
+    """Floating-point operations per second of the fastest bfloat16 matrix product measured.
 
-    Square ones, and the three of a chunk of the head: the most that a training step could reach.
+    Tries a large square product and those of a chunk of the head; no training step can be faster.
     """
     import torch
 
@@ -63,13 +63,13 @@ def product_rate(seconds: float = 1.0) -> float:
         a = torch.randn(n, k, device=device, dtype=torch.bfloat16)
         b = torch.randn(k, m, device=device, dtype=torch.bfloat16)
         out = torch.empty(n, m, device=device, dtype=torch.bfloat16)
-        spent, least = 0.0, float("inf")
-        while spent < seconds / len(shapes):
+        total, fastest = 0.0, float("inf")
+        while total < seconds / len(shapes):
             start = time.perf_counter()
             torch.mm(a, b, out=out)
             if device == "cuda":
                 torch.cuda.synchronize()
-            least = min(least, time.perf_counter() - start)
-            spent += time.perf_counter() - start
-        best = max(best, 2 * n * k * m / least)
+            fastest = min(fastest, time.perf_counter() - start)
+            total += time.perf_counter() - start
+        best = max(best, 2 * n * k * m / fastest)
     return best

@@ -8,16 +8,18 @@ from typing import BinaryIO
 
 from minigpt.errors import UserError
 
+WAY_OUT = "free some space or choose a folder that can be written"
+
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[BinaryIO]:
+def replace_file(path: Path, way_out: str = WAY_OUT) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends without an error.
 
     The content goes to a sibling file, which is synced and then renamed: after a crash `path` has
     either its old content or all of the new. Raises UserError where the disk refuses.
     """
     partial = path.with_name(f".{path.name}.partial")
-    with explain_disk_errors(path):
+    with explain_disk_errors(path, way_out):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
@@ -30,9 +32,9 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
         sync_folder(path.parent)
 
 
-def write_file(path: Path, content: str | bytes) -> None:
+def write_file(path: Path, content: str | bytes, way_out: str = WAY_OUT) -> None:
     """Replace a file's content in one step; text is written as UTF-8."""
-    with replace_file(path) as file:
+    with replace_file(path, way_out) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
@@ -46,7 +48,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def explain_disk_errors(path: Path) -> Iterator[None]:
+def explain_disk_errors(path: Path, way_out: str = WAY_OUT) -> Iterator[None]:
     """Turn a full or read-only disk into one line that names the file.
 
     A writer such as torch.save hides the disk's error behind a RuntimeError of its own.
@@ -57,10 +59,7 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
         disk_error = _disk_error(error)
         if disk_error is None:
             raise
-        raise UserError(
-            f"cannot write {path}: {disk_error.strerror}; free some space or choose a folder that "
-            "can be written"
-        ) from None
+        raise UserError(f"cannot write {path}: {disk_error.strerror}; {way_out}") from None
 
 
 def _disk_error(error: BaseException | None) -> OSError | None:

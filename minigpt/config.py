@@ -17,7 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from minigpt.errors import UserError, nearest
 
-CONF = Path(__file__).parent.parent / "conf"
+_PACKAGE = Path(__file__).parent
+# A wheel holds conf/ inside the package; in a checkout it stands beside it.
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
 # An environment variable, so that the jobs of every launcher know it: the keys that are swept.
 SWEPT = "MINIGPT_SWEPT_KEYS"

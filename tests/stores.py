@@ -1,4 +1,4 @@
-"""Small token stores, written by hand."""
+"""Writes small token stores by hand."""
 
 import hashlib
 import json
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minigpt.tokens.store import MANIFEST, VERSION, TokenStore, shard_path
+from minigpt.tokens.manifest import MANIFEST, VERSION
+from minigpt.tokens.sharded import shard_path
+from minigpt.tokens.store import TokenStore
 from minigpt.tokens.tokenizer import CharTokenizer
 
 

@@ -1,4 +1,4 @@
-"""One split's tokens, cut into training blocks.
+"""Cuts the tokens of one split into blocks to train on.
 
 Shapes: B blocks, T block_size tokens.
 """
@@ -8,15 +8,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt.tokens.store import Tokens
+from minigpt.tokens.sharded import Tokens
 
 
 def count_blocks(n_tokens: int, block_size: int, stride: int) -> int:
-    """How many blocks cover every target: at stride 1 each window, at block_size each token once.
+    """How many blocks it takes to cover every target.
 
-    A block is block_size inputs and the token after each. The last block may be short: its
-    missing targets are ignored, never dropped. Literals: 5,120 tokens, 64, 1 -> 5,056;
-    316,593,536 tokens, 128, 128 -> 2,473,387.
+    A block is block_size inputs and, as targets, the token after each. Stride 1 gives every
+    window; stride block_size uses each token once. The last block may be short: the loss ignores
+    its missing targets. 5,120 tokens, 64, 1 -> 5,056; 316,593,536 tokens, 128, 128 -> 2,473,387.
     """
     targets = n_tokens - 1
     if targets < block_size:
@@ -31,7 +31,7 @@ class Blocks:
         self.tokens = tokens
         self.block_size = block_size
         self.stride = stride
-        self.ignore = ignore  # fills the targets that a last, short block lacks
+        self.ignore = ignore  # stands for the missing targets of a short last block
 
     def __len__(self) -> int:
         return count_blocks(len(self.tokens), self.block_size, self.stride)
@@ -44,8 +44,8 @@ class Blocks:
             return window[:, :-1], window[:, 1:]
         window = np.full((len(starts), length), self.ignore, np.int64)
         for row, start in zip(window, starts.tolist(), strict=True):
-            found = self.tokens[start : start + length]
-            row[: len(found)] = found
+            ids = self.tokens[start : start + length]
+            row[: len(ids)] = ids
         inputs, targets = window[:, :-1], window[:, 1:]
-        # What has no target is never seen by what has one; any token will do there.
+        # An input without a target comes after all that have one, so any token will do.
         return np.where(inputs == self.ignore, 0, inputs), targets

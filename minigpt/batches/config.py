@@ -1,4 +1,4 @@
-"""The keys of the `data` config group, all of them, checked."""
+"""All keys of the `data` config group, checked."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from minigpt.tokens.config import CorpusConfig
 class DataConfig(CorpusConfig):
     """The whole `data` group: the corpus, and how it is cut into batches."""
 
-    vocab_size: int | None  # what a model needs for this corpus; null: all of the tokenizer's
+    vocab_size: int | None  # that a model needs for this corpus; null: all of the tokenizer's
     stride: int  # tokens from one training block to the next
     batch_size: int
     eval_batch_size: int
     shuffle: bool
     num_workers: int
-    on_gpu: bool  # hold the text on the GPU, where it takes at most a quarter of what is free
+    on_gpu: bool  # hold the text on the GPU if it takes at most a quarter of the free memory
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Blocks that lie on a device, for text small enough to be held there.
+"""Blocks whose tokens are on the GPU, for text small enough to be held there.
 
 Shapes: B batch_size, T block_size.
 """
@@ -12,12 +12,12 @@ from minigpt.batches.order import Indices
 
 
 class DeviceBlocks:
-    """Blocks whose tokens lie on a device, so that a batch's numbers are all that travels."""
+    """The same blocks as `Blocks`, cut on the device: only block numbers are copied to it."""
 
     def __init__(self, blocks: Blocks, device: torch.device) -> None:
         self.blocks = blocks
         self.ignore = blocks.ignore
-        # The last block may reach past the end, where nothing is to be predicted.
+        # The last block may reach past the end, where there are no targets.
         past_the_end = np.full(blocks.block_size, blocks.ignore, np.int32)
         ids = np.concatenate([blocks.tokens[:], past_the_end], dtype=np.int32, casting="unsafe")
         self.ids = torch.from_numpy(ids).to(device)
@@ -31,9 +31,9 @@ class DeviceBlocks:
         return len(self.blocks)
 
     def batch(self, indices: Indices) -> tuple[Tensor, Tensor]:
-        """(B) block numbers -> what Blocks.batch gives, on the device."""
+        """(B) block numbers -> (B, T) inputs and (B, T) targets, as Blocks.batch, on the device."""
         starts = torch.from_numpy(indices * self.blocks.stride)
-        if self.ids.is_cuda:  # from pageable memory the copy would wait for all work under way
+        if self.ids.is_cuda:  # a copy from pageable memory would wait for all queued work
             starts = starts.pin_memory()
         starts = starts.to(self.ids.device, non_blocking=True)
         window = self.ids[starts[:, None] + self.window].long()

@@ -1,4 +1,4 @@
-"""Blocks -> batches, in an order that needs no state to resume.
+"""Blocks -> batches, in an order that can resume without saved state.
 
 Shapes: B batch_size, T block_size.
 """
@@ -14,13 +14,13 @@ from minigpt.batches.blocks import Blocks
 from minigpt.batches.device_blocks import DeviceBlocks
 from minigpt.batches.order import Indices, block_order
 
-ORDERED = 64  # batches whose order is worked out at a time
+ORDERED = 64  # batches whose order is computed in one call
 
 Batch = tuple[Tensor, Tensor]  # (B, T) inputs, (B, T) targets
 
 
 class BlockBatches(Dataset[Batch]):
-    """Batch number -> batch, for one rank; workers and ranks share one global order."""
+    """Batch number -> batch, for one rank. Workers and ranks share one global order."""
 
     def __init__(
         self,
@@ -32,20 +32,22 @@ class BlockBatches(Dataset[Batch]):
     ) -> None:
         self.blocks = blocks
         self.batch_size = batch_size
-        self.seed = seed  # None: in the order of the text
+        self.seed = seed  # None: the order of the text
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
         self._ordered: tuple[int, int, Indices] = (-1, -1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
-        return -(-len(self.blocks) // (self.batch_size * self.world_size))  # the last may be small
+        return -(
+            -len(self.blocks) // (self.batch_size * self.world_size)
+        )  # the last batch may be smaller
 
     def __getitem__(self, number: int) -> Batch:
         start = (number * self.world_size + self.rank) * self.batch_size
         n_blocks = len(self.blocks)
         if start >= n_blocks:
-            # This rank has nothing left but must take part: a block without a single target.
+            # No block is left for this rank, but it must take part: a block without targets.
             inputs, targets = self._cut(np.zeros(1, np.int64))
             return inputs, torch.full_like(targets, self.blocks.ignore)
         return self._cut(self._order(number)[: n_blocks - start])
@@ -55,9 +57,9 @@ class BlockBatches(Dataset[Batch]):
         return torch.as_tensor(batch[0]), torch.as_tensor(batch[1])
 
     def _order(self, number: int) -> Indices:
-        """(B) blocks of a batch; places past the last block hold no block's number.
+        """(B) block numbers of a batch; entries past the last block are meaningless.
 
-        Many batches at a time, since a call of numpy costs as much for one as for hundreds.
+        Computed for many batches at once, since a numpy call costs as much for one.
         """
         first = number - number % ORDERED
         if self._ordered[:2] != (self.epoch, first):
@@ -73,10 +75,10 @@ class BlockBatches(Dataset[Batch]):
 
 
 class BlockLoader:
-    """The batches of one epoch, from wherever training stands in it.
+    """The batches of one epoch, from the batch that training has reached.
 
-    It keeps no place of its own: epoch and batch come from the trainer, so a resumed run draws
-    exactly what an undisturbed one would have, without skipping through what came before.
+    `position` gives (epoch, batches done) when the first batch is drawn. The loader keeps no state
+    of its own, so a resumed run draws exactly the batches that an undisturbed one would have.
     """
 
     def __init__(
@@ -102,5 +104,5 @@ class BlockLoader:
             batch_size=None,
             sampler=range(start, len(self)),
             num_workers=self.num_workers,
-            pin_memory=self.pinned,  # so that a copy to the GPU is not waited for
+            pin_memory=self.pinned,  # so that the copy to the GPU runs in the background
         )

@@ -1,6 +1,6 @@
-"""Which block comes when: a pure function of (seed, epoch, position).
+"""The order of blocks: a pure function of (seed, epoch, position).
 
-So any batch of any epoch can be named without the ones before it, and resuming needs no state.
+Any batch of any epoch can be computed without those before it, so resuming needs no saved state.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ ROUNDS = 6
 
 
 def block_order(positions: Indices, n_blocks: int, seed: int, epoch: int) -> Indices:
-    """The blocks at the given positions of a shuffled epoch, each position's independent of all.
+    """The blocks at some positions of a shuffled epoch.
 
     A keyed permutation of range(n_blocks) with O(1) memory: a balanced Feistel network (Luby and
     Rackoff, 1988) over the next even power of two, walking the cycle while a value lies outside

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from minigpt.errors import UserError
+from minigpt.tokens.manifest import MANIFEST
 from minigpt.tokens.prepare import Prepared
 from minigpt.tokens.split import SPLITS
-from minigpt.tokens.store import MANIFEST, TokenStore
+from minigpt.tokens.store import TokenStore
 from minigpt.tokens.tokenizer import from_spec
 
 SHOWN = 128  # tokens of the block that is decoded

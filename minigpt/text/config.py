@@ -1,18 +1,18 @@
 """The keys of the `data` config group that say where text comes from, checked.
 
-Nothing heavy is imported here, so that `minigpt prepare` is quick.
+Imports nothing heavy, so that `minigpt prepare` starts quickly.
 """
 
 import dataclasses
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from minigpt.config import build
 from minigpt.errors import UserError, check_choice, check_positive, check_types
 
-SOURCES = ("sample", "stdlib", "files", "hub", "mix", "store")
+SINGLE_SOURCES = ("sample", "stdlib", "files", "hub")
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class SourceConfig:
     Raises UserError, naming the key, on a wrong type or value.
     """
 
+    choices: ClassVar[tuple[str, ...]] = SINGLE_SOURCES
+
     source: str
-    files: list[str]  # files: paths and globs of text, JSON lines and Parquet; store: its folder
+    files: list[str]  # files: paths and globs
     val_files: list[str]
     test_files: list[str]
-    text_field: str  # of a JSON line, a Parquet file or a hub dataset
-    document_start: str | None  # a regex: rows are joined until one matches; null: each is one
+    text_field: str  # the field or column of a record that holds its text
+    document_start: str | None  # regex: a document begins at each row that matches; null: each row
     hub_name: str | None  # hub: a dataset of the Hugging Face hub, or a folder laid out as one
     hub_config: str | None
     hub_revision: str | None  # a commit pins the text; null: the newest when it is prepared
@@ -41,7 +43,7 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         check_types(self.section, self)
-        check_choice(f"{self.section}.source", self.source, SOURCES)
+        check_choice(f"{self.section}.source", self.source, self.choices)
         if self.source == "hub" and not self.hub_name:
             raise UserError(f"{self.section}.hub_name is not set: source hub needs owner/dataset")
         if self.source == "files" and not self.files:
@@ -49,17 +51,12 @@ class SourceConfig:
                 f"{self.section}.files is empty; name text files or globs: {self.section}.files="
                 "[notes/*.txt]"
             )
-        if self.source == "store" and len(self.files) != 1:
-            raise UserError(
-                f"{self.section}.files={self.files}: source store needs the folder of one token "
-                f"store: {self.section}.files=[outputs/tokens/NAME]"
-            )
         if self.document_start is not None:
             try:
                 re.compile(self.document_start)
             except re.error as error:
                 raise UserError(
-                    f"{self.section}.document_start={self.document_start!r} is no regular "
+                    f"{self.section}.document_start={self.document_start!r} is not a regular "
                     f"expression: {error}"
                 ) from None
 
@@ -80,16 +77,16 @@ class PartConfig(SourceConfig):
         check_positive(self.section, self, "weight")
         if not math.isfinite(self.weight):
             raise UserError(f"{self.section}.weight must be a finite number, got {self.weight}")
-        if self.source in ("mix", "store"):
-            raise UserError(f"{self.section}.source={self.source}: a mixture is made of texts")
 
 
 @dataclass(frozen=True)
 class TextConfig(SourceConfig):
     """The text of a corpus: one source, or a mixture of several."""
 
-    sources: dict[str, Any]  # mix: name -> {weight, source, and what that source needs}
-    mix_seed: int  # of the order of a hub dataset's files, and of a mixture
+    choices: ClassVar[tuple[str, ...]] = (*SINGLE_SOURCES, "mix")
+
+    sources: dict[str, Any]  # mix: name -> {weight, source, and the keys of that source}
+    mix_seed: int  # decides the order of a hub dataset's files and which source of a mixture starts
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,15 +100,16 @@ class TextConfig(SourceConfig):
         self.parts()
 
     def parts(self) -> list[PartConfig]:
-        """The sources of a mixture; a key that one leaves out is the group's own."""
+        """The sources of a mixture. A key that one leaves out has the value of the `data` group."""
         if self.source != "mix":
             return []
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(SourceConfig)}
-        del own["source"]
-        found = []
-        for name, given in self.sources.items():
+        defaults = {f.name: getattr(self, f.name) for f in dataclasses.fields(SourceConfig)}
+        del defaults["source"]
+        parts = []
+        for name, keys in self.sources.items():
             section = f"data.sources.{name}"
-            if not isinstance(given, dict):
-                raise UserError(f"{section} must be {{weight: ..., source: ...}}, got {given!r}")
-            found.append(build(PartConfig, section, {"weight": 1.0, **own, **given}, name=name))
-        return found
+            if not isinstance(keys, dict):
+                raise UserError(f"{section} must be {{weight: ..., source: ...}}, got {keys!r}")
+            part = {"weight": 1.0, **defaults, **keys}
+            parts.append(build(PartConfig, section, part, name=name))
+        return parts

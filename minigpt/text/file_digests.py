@@ -1,55 +1,85 @@
-"""sha256 of files, remembered for those that have not changed since."""
+"""The sha256 of files, remembered while they stay unchanged, and whether they did."""
 
+import contextlib
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from types import TracebackType
 
+from minigpt.atomic_file import write_file
 from minigpt.errors import UserError
 
-# A file changed this recently can change again without its times telling; it is not remembered.
+# A file that changed this recently could change again within one tick of its file system's clock.
 UNSETTLED_NS = 2_000_000_000
 
 
-class FileDigests:
-    """A cache beside the stores, so that a corpus of any size is known again at once.
+class TextChangedError(UserError):
+    """A file changed after its digest was taken, so its text is not the one that was named."""
 
-    A file is taken for unchanged while its size, modification and status-change times are; the
-    last cannot be set back by any tool.
+
+class FileDigests:
+    """A cache of digests in a file beside the stores, so that a large corpus is recognised at once.
+
+    A file counts as unchanged while its size, modification time and status-change time stay as
+    they are. No tool can set the last one back.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            known = json.loads(path.read_text("utf-8"))
+            cache = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError):
-            known = {}
-        self._known: dict[str, list[int | str]] = known if isinstance(known, dict) else {}
+            cache = {}
+        self._cache: dict[str, list[int | str]] = cache if isinstance(cache, dict) else {}
         self._changed = False
+        self._stamps: dict[Path, list[int]] = {}  # of everything asked about
 
     def __enter__(self) -> "FileDigests":
         return self
 
     def sha256(self, path: Path) -> str:
-        """Of a file's bytes. Raises UserError where it cannot be read."""
+        """The digest of a file's bytes. Raises UserError where it cannot be read."""
         key = str(path.resolve())
+        stamp = self.watch(path)
+        cached = self._cache.get(key)
+        if isinstance(cached, list) and len(cached) == 4 and cached[:3] == stamp:
+            return str(cached[3])
+        now = time.time_ns()
         try:
-            stat = path.stat()
-            stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-            known = self._known.get(key)
-            if isinstance(known, list) and len(known) == 4 and known[:3] == stamp:
-                return str(known[3])
-            now = time.time_ns()
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-        if now - max(stat.st_mtime_ns, stat.st_ctime_ns) > UNSETTLED_NS:
-            self._known[key] = [*stamp, found]
+        if now - max(stamp[1:]) > UNSETTLED_NS:
+            self._cache[key] = [*stamp, digest]
             self._changed = True
-        return found
+        return digest
+
+    def watch(self, path: Path) -> list[int]:
+        """Remembers the size and times of a file or folder for `check_unchanged`."""
+        try:
+            stamp = _stamp(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        return self._stamps.setdefault(path, stamp)
+
+    def check_unchanged(self) -> None:
+        """Raises TextChangedError if a file has changed since its digest was first asked for.
+
+        Called after the text was read, this finds a file that was overwritten meanwhile, even if
+        it was put back.
+        """
+        for path, stamp in self._stamps.items():
+            try:
+                same = _stamp(path) == stamp
+            except OSError:
+                same = False
+            if not same:
+                raise TextChangedError(
+                    f"{path} was changed while it was read, so nothing is kept; run the same "
+                    "command again when nothing writes to it"
+                )
 
     def __exit__(
         self,
@@ -59,9 +89,11 @@ class FileDigests:
     ) -> None:
         if not self._changed:
             return
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            partial.write_text(json.dumps(self._known), "utf-8")
-            os.replace(partial, self.path)
-        except OSError:  # without it the next start hashes again
-            partial.unlink(missing_ok=True)
+        with contextlib.suppress(UserError):  # without the cache the next start hashes again
+            write_file(self.path, json.dumps(self._cache))
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size, modification time and status-change time."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]

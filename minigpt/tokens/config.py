@@ -1,6 +1,7 @@
 """The keys of the `data` config group that decide which text becomes which tokens, checked."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from minigpt.errors import UserError, check_positive
 from minigpt.text.config import TextConfig
@@ -9,6 +10,9 @@ from minigpt.text.config import TextConfig
 @dataclass(frozen=True)
 class CorpusConfig(TextConfig):
     """Which text becomes which tokens: what names a token store."""
+
+    # A token store is not text: it is opened as it is, `files` names its folder.
+    choices: ClassVar[tuple[str, ...]] = (*TextConfig.choices, "store")
 
     max_tokens: int | None  # of the training split; the last document is cut to fit
     val_fraction: float  # of the documents, by the hash of their text
@@ -20,6 +24,11 @@ class CorpusConfig(TextConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.source == "store" and len(self.files) != 1:
+            raise UserError(
+                f"data.files={self.files}: source store needs the folder of one token store: "
+                "data.files=[outputs/tokens/NAME]"
+            )
         check_positive("data", self, "document_tokens", "max_tokens")
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:

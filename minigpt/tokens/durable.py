@@ -1,23 +1,25 @@
-"""Files of a token store: whole on disk, or not there at all."""
+"""Writes the files of a token store so that they are on disk whole or not at all."""
 
 import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from minigpt.errors import UserError
-from minigpt.tokens.store import Ids
+from minigpt.tokens.sharded import Ids
 
 COPY_BYTES = 1 << 20
 
+DISK_WAY_OUT = (
+    "free some space or set data.root, and the same command goes on from what is finished"
+)
+
 
 class Shard:
-    """A file under a temporary name until it is whole and on disk."""
+    """A file of ids, under a temporary name until it is whole and on disk."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         self.path = path
@@ -56,7 +58,7 @@ class Shard:
 
 
 class LongDocument:
-    """The ids of a document too long to hold, on disk until it is known where they go."""
+    """The ids of a document too long to hold, on disk until its hash says which split it is in."""
 
     def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
         self.path = folder / "long-document.partial"
@@ -76,42 +78,11 @@ class LongDocument:
         self.path.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A file, and the names in its folder, on disk whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            _sync(file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _write(file: io.FileIO, content: bytes | bytearray) -> None:
-    """All of it: a raw file may take less at a time. None is buffered, to fail again at closing."""
+    """Writes all of the content, of which a raw file may take a part at a time.
+
+    The files are not buffered, since a buffer would be flushed, and fail again, on closing.
+    """
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-@contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """A full or forbidden disk in one line; nothing half-written stays, what is whole does."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {folder}: {error.strerror}; free some space or set data.root, and the "
-            "same command goes on from what is finished"
-        ) from None

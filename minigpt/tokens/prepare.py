@@ -1,4 +1,4 @@
-"""A corpus's token store: found by what is in it, made where it is missing."""
+"""Makes the token store of a corpus, or finds the one that was made before."""
 
 import hashlib
 import json
@@ -8,25 +8,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from minigpt.errors import UserError
-from minigpt.text.file_digests import FileDigests
-from minigpt.text.readers import BytesRead
-from minigpt.text.sources import Source, open_source
+from minigpt.text.file_digests import FileDigests, TextChangedError
+from minigpt.text.open_source import open_source
+from minigpt.text.paths import user_path
+from minigpt.text.source import Source
 from minigpt.tokens.config import CorpusConfig
+from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
+from minigpt.tokens.parts import Part, has_finished_parts
 from minigpt.tokens.progress import PreparationBar
-from minigpt.tokens.split import SPLITS, Digest, HeldOut, held_out
-from minigpt.tokens.store import MANIFEST, VERSION, Manifest, TokenStore
-from minigpt.tokens.tokenizer import CharTokenizer, Tokenizer, id_dtype, load_tokenizer
-from minigpt.tokens.writer import Part, Recipe, write_manifest, write_parts
-
-# In a corpus of fewer documents than this a split can come out empty; its share is then widened.
-FEW_DOCUMENTS = 1_000
+from minigpt.tokens.split import SPLITS
+from minigpt.tokens.store import TokenStore
+from minigpt.tokens.survey import survey
+from minigpt.tokens.tokenizer import Tokenizer, id_dtype, load_tokenizer
+from minigpt.tokens.writer import Recipe, write_manifest, write_parts
 
 
 @dataclass(frozen=True)
@@ -34,32 +34,49 @@ class Prepared:
     """A store, and what it took to have it."""
 
     store: TokenStore
-    made: bool  # now; not found as it was
+    made: bool  # by this call; False: it was there already
     seconds: float
-    max_tokens: int | None  # what was asked for
+    max_tokens: int | None  # as the configuration asks
 
 
 def prepare(config: CorpusConfig) -> Prepared:
-    """The store of a corpus, made now unless it is there already.
+    """The store of a corpus. It is made if it is not there yet.
 
-    The folder is named by what is in it, so changed text, tokenizer or settings make another
-    store and never meet a stale one. Its manifest is written last. A preparation that was stopped
-    goes on from its finished parts; of two that make the same store one waits for the other.
-    Source store is one made before, opened without its text.
-    Raises UserError where the text cannot be read or the store not be written.
+    The folder's name is a fingerprint of text, tokenizer and settings, so that a change of any
+    makes another store. The manifest is written last. A preparation that was stopped goes on from
+    its finished parts; if two processes need the same store, one makes it and the other waits.
+    With source store, the store that `files` names is opened as it is.
+    Raises UserError if the text cannot be read or the store not be written.
     """
     started = time.perf_counter()
     if config.source == "store":
-        store = TokenStore(Path(config.files[0]))
-        return Prepared(store, False, time.perf_counter() - started, None)
-    root = Path(config.root)
+        folder = user_path(config.files[0])
+        if not (folder / MANIFEST).is_file():
+            raise UserError(
+                f"{folder / MANIFEST} is missing or broken, so data.files=[{config.files[0]}] is "
+                "not a token store; name a folder that `minigpt prepare` made"
+            )
+        return Prepared(TokenStore(folder), False, time.perf_counter() - started, None)
+    root = user_path(config.root)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"data.root={config.root} cannot be made a folder: {error}") from None
     tokenizer = None if config.tokenizer == "char" else load_tokenizer(config.tokenizer)
     with FileDigests(root / "digests.json") as digests:
-        source = open_source(config, digests.sha256)
+        source = open_source(config, digests)
+    fingerprint = _fingerprint(config, source, tokenizer)
+    folder = root / f"{config.source}-{config.tokenizer}-{fingerprint[:16]}"
+    made = False
+    if not (folder / MANIFEST).exists():
+        with _lock(root / f".{folder.name}.lock", folder):
+            if not (folder / MANIFEST).exists():
+                _make(config, source, digests, tokenizer, fingerprint, folder)
+                made = True
+    return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
+
+
+def _fingerprint(config: CorpusConfig, source: Source, tokenizer: Tokenizer | None) -> str:
     settings = {
         "version": VERSION,
         "tokenizer": tokenizer.fingerprint if tokenizer else "the text's characters",
@@ -70,15 +87,7 @@ def prepare(config: CorpusConfig) -> Prepared:
         "test_fraction": config.test_fraction,
         "text": source.identity,
     }
-    fingerprint = _sha256(settings)
-    folder = root / f"{config.source}-{config.tokenizer}-{fingerprint[:16]}"
-    made = False
-    if not (folder / MANIFEST).exists():
-        with _alone(root / f".{folder.name}.lock", folder):
-            if not (folder / MANIFEST).exists():
-                _make(config, source, tokenizer, fingerprint, folder)
-                made = True
-    return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
+    return _sha256(settings)
 
 
 def _sha256(content: Any) -> str:
@@ -86,8 +95,8 @@ def _sha256(content: Any) -> str:
 
 
 @contextmanager
-def _alone(lock: Path, folder: Path) -> Iterator[None]:
-    """Keeps other processes from making the same store; a killed one leaves no lock behind."""
+def _lock(lock: Path, folder: Path) -> Iterator[None]:
+    """Keeps other processes from making the same store. A kill releases the lock."""
     held = FileLock(lock)
     try:
         held.acquire(blocking=False)
@@ -100,66 +109,61 @@ def _alone(lock: Path, folder: Path) -> Iterator[None]:
         yield
     finally:
         held.release()
-        if (folder / MANIFEST).exists():  # whoever waits for the lock looks there next
+        if (folder / MANIFEST).exists():  # a process that waits for the lock looks there next
             lock.unlink(missing_ok=True)
 
 
 def _make(
     config: CorpusConfig,
     source: Source,
+    digests: FileDigests,
     tokenizer: Tokenizer | None,
     fingerprint: str,
     folder: Path,
 ) -> None:
+    """Reads the text and writes a store's files.
+
+    Finished parts stay if this is stopped, but nothing stays if the text changed meanwhile or
+    cannot be trained on.
+    """
     try:
         with PreparationBar(source.bytes, config.max_tokens) as bar:
-            tokenizer, rule = _survey(config, source, tokenizer)
+            tokenizer, rule = survey(config, source, tokenizer)
             recipe = Recipe(
                 tokenizer, rule, config.document_tokens, config.end_of_text, config.max_tokens
             )
-            parts = write_parts(source.documents(bar.read), recipe, folder, bar.update)
-        if not any(sum(part.tokens.values()) for part in parts):
+            documents = source.documents(bar.read)
+            parts = write_parts(documents, recipe, folder, bar.update, digests.check_unchanged)
+        if (problem := _untrainable(config, parts)) is not None:
             shutil.rmtree(folder)
-            raise UserError(f"data.source={config.source}: the corpus is empty; it has no text")
+            raise UserError(problem)
         write_manifest(_manifest(parts, recipe, _sha256(source.identity), fingerprint), folder)
+    except TextChangedError:
+        shutil.rmtree(folder)
+        raise
     finally:
-        if folder.is_dir() and not any(folder.glob("*.json")):  # no part is worth keeping
+        if folder.is_dir() and not has_finished_parts(folder):
             shutil.rmtree(folder)
 
 
-def _survey(
-    config: CorpusConfig, source: Source, tokenizer: Tokenizer | None
-) -> tuple[Tokenizer, HeldOut]:
-    """What has to be known of the text before its first document can be placed.
-
-    That is the first documents' hashes and, where the tokenizer is made from it, its alphabet.
-    """
-    alphabet: set[str] = set()
-    places: list[float] = []
-    documents = source.documents(BytesRead())
-    count = chars = 0
-    for document in documents if tokenizer is None else islice(documents, FEW_DOCUMENTS):
-        count += 1
-        whole = Digest()
-        for piece in document.pieces():
-            if tokenizer is None:
-                alphabet.update(piece)
-            if count <= FEW_DOCUMENTS:
-                whole.update(piece)
-        # What lies behind max_tokens, at some four characters each, will not be there to hold out.
-        inside = config.max_tokens is None or chars < 4 * config.max_tokens
-        if document.split is None and whole.chars and inside:
-            places.append(whole.place)
-            chars += whole.chars
-    if tokenizer is None:
-        tokenizer = CharTokenizer("".join(sorted(alphabet)))
-    if count >= FEW_DOCUMENTS:
-        places = []
-    return tokenizer, held_out(places, config.val_fraction, config.test_fraction)
+def _untrainable(config: CorpusConfig, parts: list[Part]) -> str | None:
+    """Why there is no document to train on, and the way out; None if there is one."""
+    documents = {split: sum(part.documents[split] for part in parts) for split in SPLITS}
+    if not any(documents.values()):
+        return f"data.source={config.source}: the corpus is empty; it has no text"
+    if not documents["train"]:
+        held_out = ", ".join(f"{split} {documents[split]:,}" for split in ("val", "test"))
+        return (
+            f"data.source={config.source}: every document is held out ({held_out}), none is left "
+            "to train on; give more text, name less in data.val_files and data.test_files, or "
+            f"lower data.val_fraction={config.val_fraction} and data.test_fraction="
+            f"{config.test_fraction}"
+        )
+    return None
 
 
 def _manifest(parts: list[Part], recipe: Recipe, text: str, fingerprint: str) -> Manifest:
-    """The records of all parts, as one."""
+    """The manifest of a store made of these parts."""
     dtype = id_dtype(recipe.tokenizer.n_vocab - 1)
     domains: dict[str, dict[str, int]] = {}
     for part in parts:

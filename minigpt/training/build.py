@@ -82,6 +82,9 @@ def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
     vocab_size = shape.pop("vocab_size", None)
     build(GPTConfig, "model", shape, vocab_size=1 if vocab_size is None else vocab_size)
     data = TokenDataModule(data_config, shape["block_size"], cfg.seed)
+    # Before the trainer does: the network needs the vocabulary's size.
+    data.prepare_data()
+    data.setup()
     model = build(GPTConfig, "model", shape, vocab_size=vocab_size or data.vocab_size)
     data.check_vocabulary(model.vocab_size)
     return data, model

@@ -1,4 +1,4 @@
-"""LightningDataModule: a token store -> batches, in an order that needs no state to resume.
+"""LightningDataModule: a token store -> batches, in an order that can resume without saved state.
 
 Shapes: B batch_size, T block_size.
 """
@@ -16,43 +16,79 @@ from minigpt.batches.loader import Batch, BlockBatches, BlockLoader
 from minigpt.errors import UserError
 from minigpt.model.loss import IGNORE
 from minigpt.tokens.prepare import prepare
+from minigpt.tokens.store import TokenStore
 from minigpt.training.lightning_seams import position
 
 
 class TokenDataModule(pl.LightningDataModule):
-    """Streams the blocks of a corpus's token store, which it makes where it is missing.
+    """The batches of a corpus.
 
-    Raises UserError where a split that is needed has fewer tokens than one block.
+    `prepare_data` makes the token store if it is missing and `setup` opens it. Both do nothing
+    when called again. Everything but `config` and `seed` needs `setup`.
     """
 
     def __init__(self, config: DataConfig, block_size: int, seed: int) -> None:
         super().__init__()
         self.config = config
+        self.block_size = block_size
         self.seed = seed
-        self.store = prepare(config).store
-        manifest = self.store.manifest
-        self.vocab_size: int = config.vocab_size or manifest.tokenizer["n_vocab"]
-        self.blocks = {
-            "train": Blocks(self.store.tokens("train"), block_size, config.stride, IGNORE),
-            # Held-out text is read once, whatever the stride, so that each token counts once.
-            "val": Blocks(self.store.tokens("val"), block_size, block_size, IGNORE),
-            "test": Blocks(self.store.tokens("test"), block_size, block_size, IGNORE),
-        }
+        self._prepared: TokenStore | None = None
+        self._blocks: dict[str, Blocks] | None = None
         self._on_device: dict[str, DeviceBlocks] = {}
+
+    def prepare_data(self) -> None:
+        """Makes the token store if it is missing; of several processes one makes it."""
+        # Once only: text that changes during the run must not start another store.
+        if self._prepared is None:
+            self._prepared = prepare(self.config).store
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens the store for every stage at once.
+
+        Raises UserError if training or validation has fewer tokens than one block.
+        """
+        if self._blocks is not None:
+            return
+        self.prepare_data()  # Lightning calls it in one process of a machine only
+        strides = {"train": self.config.stride, "val": self.block_size, "test": self.block_size}
+        # Held-out text is read without overlap, whatever the stride: each token counts once.
+        blocks = {
+            split: Blocks(self.store.tokens(split), self.block_size, stride, IGNORE)
+            for split, stride in strides.items()
+        }
         ways_out = {
             "train": "give more text or a smaller model.block_size",
             "val": "give more text, or name some: data.val_files=[...]",
         }
+        manifest = self.store.manifest
         for split, way_out in ways_out.items():
-            if not len(self.blocks[split]):
+            if not len(blocks[split]):
                 raise UserError(
-                    f"data.source={config.source}: {split} has {manifest.tokens[split]} tokens in "
-                    f"{manifest.documents[split]} documents, one block needs {block_size + 1}; "
-                    + way_out
+                    f"data.source={self.config.source}: {split} has {manifest.tokens[split]} "
+                    f"tokens in {manifest.documents[split]} documents, one block needs "
+                    f"{self.block_size + 1}; {way_out}"
                 )
+        self._blocks = blocks
+
+    @property
+    def store(self) -> TokenStore:
+        """The token store."""
+        assert self._prepared is not None, "call prepare_data() and setup() first"
+        return self._prepared
+
+    @property
+    def blocks(self) -> dict[str, Blocks]:
+        """The blocks of each split."""
+        assert self._blocks is not None, "call setup() first"
+        return self._blocks
+
+    @property
+    def vocab_size(self) -> int:
+        """The vocabulary that a model needs for this corpus."""
+        return self.config.vocab_size or int(self.store.manifest.tokenizer["n_vocab"])
 
     def order(self) -> dict[str, Any]:
-        """What decides, with the seed, which tokens are in which batch."""
+        """Everything but the seed that decides which tokens are in which batch."""
         return {
             "text": self.store.manifest.fingerprint,
             "stride": self.config.stride,
@@ -70,41 +106,41 @@ class TokenDataModule(pl.LightningDataModule):
                 f"{largest}, which does not fit; set model.vocab_size={enough}"
             )
 
-    def train_dataloader(self) -> "BlockLoader":
+    def train_dataloader(self) -> BlockLoader:
         return self._loader("train", self.config.batch_size, self._training_position)
 
-    def val_dataloader(self) -> "BlockLoader":
+    def val_dataloader(self) -> BlockLoader:
         return self._loader("val", self.config.eval_batch_size)
 
-    def test_dataloader(self) -> "BlockLoader":
+    def test_dataloader(self) -> BlockLoader:
         return self._loader("test", self.config.eval_batch_size)
 
     def first_batch(self) -> Batch:
-        """The first training batch of the first epoch, wherever training stands."""
+        """The first training batch of the first epoch, also when training is further on."""
         return next(iter(self._loader("train", self.config.batch_size)))
 
     def _training_position(self) -> tuple[int, int]:
-        """(epoch, batches of it already done), from the trainer's own progress.
+        """(epoch, batches of it that are done), from the trainer's progress.
 
-        Read when the first batch is drawn, which is after a checkpoint was restored.
+        The loader asks when the first batch is drawn, after a checkpoint was restored.
         """
         return position(self.trainer) if self.trainer else (0, 0)
 
     def _loader(
-        self, split: str, batch_size: int, position: Callable[[], tuple[int, int]] | None = None
-    ) -> "BlockLoader":
+        self, split: str, batch_size: int, start: Callable[[], tuple[int, int]] | None = None
+    ) -> BlockLoader:
         rank, world_size = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
         seed = self.seed if split == "train" and self.config.shuffle else None
-        blocks = self._nearest(split)
+        blocks = self._placed(split)
         batches = BlockBatches(blocks, batch_size, seed, rank, world_size)
-        # What is on the GPU cannot be cut by another process, and is cut faster than it is asked.
+        # Blocks on the GPU cannot be cut by another process, and need no help.
         workers = self.config.num_workers if isinstance(blocks, Blocks) else 0
-        return BlockLoader(batches, workers, position)
+        return BlockLoader(batches, workers, start)
 
-    def _nearest(self, split: str) -> "Blocks | DeviceBlocks":
-        """The blocks of a split, on the GPU where that is wanted and they fit."""
+    def _placed(self, split: str) -> Blocks | DeviceBlocks:
+        """The blocks of a split, on the GPU if data.on_gpu says so and they fit."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type != "cuda" or not self.config.on_gpu:
             return self.blocks[split]

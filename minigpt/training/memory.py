@@ -1,4 +1,4 @@
-"""The memory of the process: what becomes of what a step frees, and the most there was."""
+"""Process memory: allocator tuning and peak usage."""
 
 import contextlib
 import ctypes
@@ -11,27 +11,28 @@ import torch
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 
-_kept = False  # the allocator is the process's
+_keeps_freed_memory = False  # the allocator is shared by the whole process
 
 
 def keep_freed_memory(keep: bool) -> None:
-    """Tells glibc's allocator to keep what is freed, or not to; other systems are left alone.
+    """Tell glibc's allocator whether to keep freed memory; do nothing on other systems.
 
-    A training step frees and takes the same large buffers over and over. By default each is
-    mapped anew and zeroed page by page, which costs a third of a small model's step.
+    A training step frees and allocates the same large buffers again and again. By default the
+    kernel maps each anew and zeroes it page by page, a third of a small model's step.
     """
-    global _kept
-    if not GLIBC or keep == _kept:  # to set glibc's own values would end its adapting of them
+    global _keeps_freed_memory
+    # Even setting glibc's default values would stop it from adapting them.
+    if not GLIBC or keep == _keeps_freed_memory:
         return
-    _kept = keep
+    _keeps_freed_memory = keep
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
     libc = ctypes.CDLL(None)
-    libc.mallopt(M_MMAP_MAX, 0 if keep else 65_536)  # glibc's own values
+    libc.mallopt(M_MMAP_MAX, 0 if keep else 65_536)  # glibc's defaults
     libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 128 * 1024)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU's allocator there, of this whole process on a CPU."""
+    """Peak bytes: of the allocator on a GPU, of the whole process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if (status := Path("/proc/self/status")).exists():
@@ -42,11 +43,11 @@ def peak_memory(device: torch.device) -> int:
 
 
 def reset_peak_memory() -> None:
-    """Starts the peak again, so that a sweep's job does not count those before it."""
+    """Start a new peak, so that a sweep's job does not count the jobs before it."""
     gc.collect()
     if GLIBC:
-        ctypes.CDLL(None).malloc_trim(0)  # what an earlier run of the process left
+        ctypes.CDLL(None).malloc_trim(0)  # give back what an earlier job left
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):  # where the system has no such thing
+    with contextlib.suppress(OSError):  # only Linux can reset the peak
         Path("/proc/self/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""The order of blocks is a permutation that any position of can be had at once."""
+"""The order of blocks is a permutation, any position of which can be computed alone."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def test_an_epoch_visits_every_block_once(n):
     assert sorted(block_order(np.arange(n), n, seed=3, epoch=1).tolist()) == list(range(n))
 
 
-def test_a_position_does_not_depend_on_how_it_is_asked_for():
+def test_a_part_of_an_epoch_is_the_same_as_in_the_whole():
     whole = block_order(np.arange(1000), 1000, seed=1, epoch=0)
     assert block_order(np.arange(400, 432), 1000, seed=1, epoch=0).tolist() == (
         whole[400:432].tolist()

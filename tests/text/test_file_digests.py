@@ -8,7 +8,7 @@ import pytest
 
 from minigpt.errors import UserError
 from minigpt.text import file_digests
-from minigpt.text.file_digests import FileDigests
+from minigpt.text.file_digests import FileDigests, TextChangedError
 
 
 @pytest.fixture
@@ -63,3 +63,39 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="folder: cannot be read .Is a directory"):
         sha256(tmp_path / "digests.json", tmp_path / "folder")
+
+
+def test_a_file_that_was_overwritten_and_put_back_is_found(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    digests = FileDigests(tmp_path / "digests.json")
+    digests.sha256(path)
+    digests.check_unchanged()
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    while path.stat().st_ctime_ns == digests.watch(path)[2]:  # the clock of times is coarse
+        path.write_bytes(b"two")
+        path.write_bytes(b"one")
+    os.utime(path, ns=times)
+    with pytest.raises(TextChangedError, match="/a was changed while it was read, so nothing is"):
+        digests.check_unchanged()
+
+
+def test_a_file_that_is_gone_has_changed(tmp_path):
+    (tmp_path / "a").write_bytes(b"one")
+    digests = FileDigests(tmp_path / "digests.json")
+    digests.sha256(tmp_path / "a")
+    (tmp_path / "a").unlink()
+    with pytest.raises(TextChangedError, match="/a was changed while it was read"):
+        digests.check_unchanged()
+
+
+def test_a_file_that_is_added_to_a_watched_folder_changes_it(tmp_path):
+    (tmp_path / "folder").mkdir()
+    digests = FileDigests(tmp_path / "digests.json")
+    stamp = digests.watch(tmp_path / "folder")
+    (tmp_path / "folder" / "a").write_bytes(b"one")
+    while (tmp_path / "folder").stat().st_ctime_ns == stamp[2]:  # the clock of times is coarse
+        (tmp_path / "folder" / "a").rename(tmp_path / "folder" / "b")
+        (tmp_path / "folder" / "b").rename(tmp_path / "folder" / "a")
+    with pytest.raises(TextChangedError, match="folder was changed"):
+        digests.check_unchanged()

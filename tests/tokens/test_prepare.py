@@ -1,4 +1,4 @@
-"""A store is named by what is in it, and is there whole or not at all."""
+"""A store is named by what is in it, and is finished or does not count."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 
 from minigpt.errors import UserError
 from minigpt.text import long_text
+from minigpt.tokens import writer
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.split import SPLITS, Digest, HeldOut
 from minigpt.tokens.store import TokenStore
@@ -120,7 +121,7 @@ def test_duplicates_and_empty_documents_are_left_out_and_counted(forty, corpus):
         assert store.tokens(split)[:].tolist() == before.tokens(split)[:].tolist()
 
 
-def test_a_text_named_as_held_out_is_not_trained_on_under_another_name(forty, corpus, tmp_path):
+def test_a_copy_of_a_held_out_file_is_not_trained_on(forty, corpus, tmp_path):
     (tmp_path / "held.txt").write_text((corpus / "00.txt").read_text())
     store = prepare(forty(val_files=[f"{tmp_path}/held.txt"])).store
     assert texts_of(store, "val") == [(corpus / "00.txt").read_text()]
@@ -139,7 +140,7 @@ def test_half_a_surrogate_pair_is_a_replacement_character_to_every_tokenizer(dat
     assert char.manifest.tokenizer["alphabet"] == " 012\ufffd"
 
 
-def test_a_file_name_that_is_no_text_does_not_matter(data, tmp_path):
+def test_a_file_name_that_is_not_utf8_does_not_matter(data, tmp_path):
     for name, text in ((b"caf\xe9.txt", b"a longer text"), (b"b.txt", b"b"), (b"c.txt", b"c")):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(text)
     manifest = prepare(data(files=[f"{tmp_path}/*.txt"])).store.manifest
@@ -174,7 +175,7 @@ def test_an_empty_corpus_is_refused(data, tmp_path):
 
 def test_a_bad_line_leaves_nothing_behind(data, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\nnot fine\n')
-    with pytest.raises(UserError, match="a.jsonl:2: no JSON object"):
+    with pytest.raises(UserError, match="a.jsonl:2: not a JSON object"):
         prepare(data(files=[f"{tmp_path}/a.jsonl"]))
     assert list((tmp_path / "stores").glob("files-*")) == []
 
@@ -199,7 +200,7 @@ def test_a_long_document_among_others_has_the_ids_of_the_whole(forty, corpus, mo
     assert prepare(forty(max_tokens=1000)).store.manifest.tokens["train"] == 1000
 
 
-def test_a_mixture_counts_its_domains(data, tmp_path):
+def test_the_manifest_counts_the_sources_of_a_mixture(data, tmp_path):
     for name in ("a", "b"):
         lines = [json.dumps({"text": f"{name} tide {i}"}) for i in range(100)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
@@ -215,7 +216,102 @@ def test_a_mixture_counts_its_domains(data, tmp_path):
     )
 
 
-# What a kill, a full disk or a second process leaves.
+def test_three_documents_leave_one_to_train_on(data, tmp_path):
+    for i in range(40):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        for j in range(3):
+            (folder / f"{j}.txt").write_text(f"text {i} {j}")
+        config = data(files=[f"{folder}/*.txt"], val_fraction=0.3, test_fraction=0.1)
+        assert prepare(config).store.manifest.documents == {"train": 1, "val": 1, "test": 1}
+
+
+def test_one_line_says_why_nothing_is_left_to_train_on(data, corpus):
+    names = [f"{corpus}/*.txt"]
+    message = r"every document is held out \(val 40, test 0\), none is left to train on; give more"
+    with pytest.raises(UserError, match=message):
+        prepare(data(files=names, val_files=names))
+    assert list(corpus.parent.glob("stores/files-*")) == []
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(forty, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = prepare(forty(root="~/of mine")).store
+    assert made.folder.parent == tmp_path / "of mine"
+    again = prepare(forty(source="store", files=[f"~/of mine/{made.folder.name}"])).store
+    assert again.folder == made.folder
+
+
+@pytest.mark.parametrize("name", ["nowhere", "corpus", "corpus/00.txt"])
+def test_a_path_that_is_not_a_store_is_refused_without_advice_to_delete_it(forty, corpus, name):
+    path = corpus.parent / name
+    message = f"{path}/manifest.json is missing or broken, so .* is not a token store; name a fold"
+    with pytest.raises(UserError, match=message):
+        prepare(forty(source="store", files=[str(path)]))
+
+
+# Text that changes while it is read.
+
+
+def change_while_reading(monkeypatch, path, before_document):
+    """Overwrites a file when some document is read, and puts it back at the end."""
+    from minigpt.tokens import pipeline
+
+    pieces, kept, count = pipeline._pieces, path.read_bytes(), iter(range(10**6))
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+
+    def changing(document):
+        if next(count) == before_document:
+            path.write_bytes(b"X" * len(kept))
+        yield from pieces(document)
+        if document.name.endswith("39.txt"):
+            path.write_bytes(kept)
+            os.utime(path, ns=times)
+
+    monkeypatch.setattr(pipeline, "_pieces", changing)
+
+
+@pytest.mark.parametrize("part_tokens", [40, 1 << 24])
+def test_text_overwritten_while_it_is_read_and_put_back_is_not_kept(
+    forty, corpus, monkeypatch, part_tokens
+):
+    monkeypatch.setattr(writer, "PART_TOKENS", part_tokens)
+    right = prepare(forty(root=f"{corpus}/right")).store
+    with monkeypatch.context() as patch:
+        change_while_reading(patch, corpus / "20.txt", before_document=5)
+        with pytest.raises(UserError, match="20.txt was changed while it was read, so nothing is"):
+            prepare(forty())
+    assert list(corpus.parent.glob("stores/files-*")) == []
+    again = prepare(forty())
+    assert again.made
+    assert again.store.manifest == right.manifest
+
+
+def test_every_source_made_of_files_notices_a_change(data, tmp_path, monkeypatch):
+    (tmp_path / "hub").mkdir()
+    for name, root in (("train", tmp_path / "hub"), ("mixed", tmp_path)):
+        lines = [json.dumps({"text": f"{name} {i}"}) for i in range(20)]
+        (root / f"{name}.jsonl").write_text("\n".join(lines))
+    sources = {"a": {"source": "files", "files": [f"{tmp_path}/mixed.jsonl"]}}
+    for config, path in (
+        (data("hub", hub_name=f"{tmp_path}/hub"), tmp_path / "hub" / "train.jsonl"),
+        (data("hub", hub_name=f"{tmp_path}/hub"), tmp_path / "hub"),
+        (data("mix", sources=sources), tmp_path / "mixed.jsonl"),
+    ):
+        with monkeypatch.context() as patch:
+            finished = writer._Writer.end_part
+
+            def touch(self, path=path, finished=finished):
+                os.utime(path)
+                finished(self)
+
+            patch.setattr(writer._Writer, "end_part", touch)
+            with pytest.raises(UserError, match=f"{path} was changed while it was read"):
+                prepare(config)
+        assert list((tmp_path / "stores").glob("[!.]*-*")) == []
+
+
+# Kills, full disks and second processes.
 
 TYPED = """
 import sys
@@ -377,7 +473,9 @@ def test_without_a_network_one_line_says_what_was_tried_and_what_works(tmp_path)
         ({"mix_seed": -1}, "data.mix_seed must be at least 0, got -1"),
         ({"files": "a.txt"}, "data.files must be list, got 'a.txt'"),
         ({"files": []}, "data.files is empty; name text files or globs"),
-        ({"document_start": "("}, r"data.document_start='\(' is no regular expression"),
+        ({"source": "store", "files": []}, "source store needs the folder of one token store"),
+        ({"source": "store", "files": ["a", "b"]}, "source store needs the folder of one"),
+        ({"document_start": "("}, r"data.document_start='\(' is not a regular expression"),
     ],
 )
 def test_wrong_settings_are_refused_by_key(forty, change, message):

@@ -48,3 +48,30 @@ def test_a_text_read_in_pieces_has_the_hash_of_the_whole():
     whole, pieces = Digest("a text in two"), Digest("a text", " in two")
     assert (pieces.place, pieces.key, pieces.chars) == (whole.place, whole.key, 13)
     assert whole.key != Digest("another").key
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.3, 0.1), (0.05, 0.05), (0.5, 0.49), (0.01, 0.9)])
+@pytest.mark.parametrize("n", [2, 3, 4, 10])
+def test_there_is_always_a_document_to_train_and_to_validate_on(n, val, test):
+    for seed in range(200):
+        places = [place(f"text {seed} {i}") for i in range(n)]
+        splits = [held_out(places, val, test).split(at) for at in places]
+        assert {"train", "val"} <= set(splits)
+        assert "test" in splits or n == 2
+
+
+def test_shares_that_would_take_every_document_leave_the_last_one():
+    assert held_out([0.01, 0.2, 0.35], val=0.3, test=0.1) == HeldOut(0.1, 0.35)
+    assert held_out([0.01, 0.02, 0.03], val=0.3, test=0.1) == HeldOut(0.02, 0.03)
+    assert held_out([0.2], val=0.3, test=0.1) == HeldOut(0.1, 0.2)
+
+
+def test_a_share_that_another_one_left_empty_gets_a_document():
+    assert held_out([0.01, 0.02, 0.9], val=0.3, test=0.1) == HeldOut(0.02, 0.9)
+
+
+def test_splits_with_text_of_their_own_need_no_share():
+    rule = HeldOut(0.1, pytest.approx(0.4))
+    assert held_out([0.2, 0.3], val=0.3, test=0.1, named={"val"}) == rule  # both are trained on
+    assert held_out([0.05, 0.2], val=0.3, test=0.1, named={"val"}) == rule
+    assert held_out([0.05, 0.06], val=0.3, test=0.1, named={"val"}) == HeldOut(0.06, 0.06)

@@ -1,58 +1,14 @@
-"""Blocks: how many there are, what is in them, and that a damaged store is refused."""
+"""A store reads as it was written, and a damaged one is refused."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 
-from minigpt.batches.blocks import Blocks, count_blocks
 from minigpt.errors import UserError
 from minigpt.tokens.store import TokenStore
 from tests.stores import write_store
-
-
-@pytest.mark.parametrize(
-    ("tokens", "block_size", "stride", "blocks"),
-    [
-        (5_120, 64, 1, 5_056),  # report A
-        (316_593_536, 128, 128, 2_473_387),  # report B
-        (65, 64, 1, 1),
-        (64, 64, 1, 0),
-        (0, 64, 64, 0),
-        (66, 64, 64, 2),  # one target more than a block
-        (129, 64, 64, 2),
-        (130, 64, 64, 3),
-    ],
-)
-def test_block_counts(tokens, block_size, stride, blocks):
-    assert count_blocks(tokens, block_size, stride) == blocks
-
-
-def blocks_of(folder, *shards, block_size=4, stride=4):
-    return Blocks(write_store(folder, *shards).tokens("train"), block_size, stride, ignore=-100)
-
-
-def test_a_block_is_its_inputs_and_the_token_after_each(tmp_path):
-    blocks = blocks_of(tmp_path, list(range(20)), stride=3)
-    inputs, targets = blocks.batch(np.array([0, 2]))
-    assert inputs.tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
-    assert targets.tolist() == [[1, 2, 3, 4], [7, 8, 9, 10]]
-
-
-@pytest.mark.parametrize("stride", [1, 3, 4])
-@pytest.mark.parametrize("n", [5, 6, 8, 9, 10, 31])
-@pytest.mark.parametrize("shard", [1, 3, 7, 100])
-def test_every_target_is_covered_across_shards_and_the_missing_ones_are_ignored(
-    tmp_path, stride, n, shard
-):
-    ids = list(range(n))
-    shards = [ids[i : i + shard] for i in range(0, n, shard)]
-    blocks = blocks_of(tmp_path, *shards, stride=stride)
-    inputs, targets = blocks.batch(np.arange(len(blocks)))
-    assert set(targets[targets != -100].tolist()) == set(range(1, n))
-    assert (targets[targets != -100] == inputs[targets != -100] + 1).all()
-    if stride == 4:  # no overlap: each target once
-        assert (targets != -100).sum() == n - 1
 
 
 def test_shards_read_as_one_sequence(tmp_path):
@@ -68,6 +24,14 @@ def test_a_window_reaches_over_an_empty_shard(tmp_path):
     tokens = write_store(tmp_path, [1, 2, 3], [], [4, 5]).tokens("train")
     assert tokens[:].tolist() == [1, 2, 3, 4, 5]
     assert tokens.rows(np.array([1, 3]), 2).tolist() == [[2, 3], [4, 5]]
+
+
+def test_tokens_are_pickled_without_their_shards(tmp_path):
+    tokens = write_store(tmp_path, [7] * 1_000_000).tokens("train")
+    assert tokens[999_990:].tolist() == [7] * 10  # the shard is open
+    content = pickle.dumps(tokens)
+    assert len(content) < 2_000
+    assert pickle.loads(content)[:3].tolist() == [7, 7, 7]
 
 
 @pytest.fixture
@@ -107,13 +71,13 @@ def test_an_id_beyond_the_stores_largest_is_refused_when_it_is_read(store):
     content = bytearray(path.read_bytes())
     content[3] ^= 0x80
     path.write_bytes(content)
-    blocks = Blocks(TokenStore(store).tokens("train"), 4, 4, -100)
+    tokens = TokenStore(store).tokens("train")
     message = "a shard has the id 32769, its manifest's largest is 9: the file is damaged"
     with pytest.raises(UserError, match=message):
-        blocks.batch(np.array([0]))
+        tokens.rows(np.array([0]), 5)
     with pytest.raises(UserError, match=message):
-        TokenStore(store).tokens("train")[:5]
-    blocks.batch(np.array([1]))
+        tokens[:5]
+    assert tokens[4:9].tolist() == [4, 5, 6, 7, 8]
 
 
 def rewrite(store, **changes):
@@ -170,8 +134,8 @@ SHARD = {"tokens": 10, "sha256": ""}
         ({"shards": {"val": [], "test": []}}, "train"),
         ({"shards": ["../../secret"]}, "manifest.shards must be dict"),
         ({"largest_id": 100}, "its largest id is outside its tokenizer's vocabulary"),
-        ({"dtype": "uint32"}, "its ids are no uint32"),
-        ({"dtype": "object"}, "its ids are no object"),
+        ({"dtype": "uint32"}, "its ids cannot be uint32"),
+        ({"dtype": "object"}, "its ids cannot be object"),
         ({"tokens": {"train": 13, "val": 0, "test": 0}}, "do not add up to its tokens"),
     ],
 )

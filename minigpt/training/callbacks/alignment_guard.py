@@ -1,7 +1,7 @@
-"""Proves, before the first step, that the model has to predict the next token and cannot see it.
+"""Proves before the first step that the model must predict the next token and cannot see it.
 
 A run whose targets are not shifted by one, or whose mask leaks, trains smoothly to a loss near
-zero and has learned nothing. Shapes: B batch, T time (tokens), V vocabulary.
+zero and learns nothing. Shapes: B batch, T time (tokens), V vocabulary.
 """
 
 import math
@@ -20,18 +20,17 @@ from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
 
-# How far a lone target's loss may be off the plain one: bfloat16 keeps 8 bits, 0.004.
+# Relative tolerance between the training loss and a plain one: bfloat16 keeps 8 bits, 0.004.
 LOSS_TOLERANCE = 0.004
-# Nats that an untrained model's loss may be off ln(V): both initialisations stay within 0.3.
+# Nats between an untrained model's loss and ln(V); both initialisations stay within 0.3.
 FIRST_LOSS_TOLERANCE = 1.0
 
 
 class AlignmentGuard(pl.Callback):
-    """Checks the real model on the real first batch, and watches for impossibly low losses.
+    """Checks the real model on the real first batch, then watches for impossibly low losses.
 
-    min_loss: nats a token that a loss on text never seen before cannot honestly fall below;
-    0 turns that watch off, for data that is truly that predictable.
-    Raises UserError, which stops the run before its first step.
+    min_loss: the lowest credible loss on unseen text, in nats a token; 0 turns the watch off, for
+    text that really is that predictable. Raises UserError, which stops the run.
     """
 
     def __init__(self, min_loss: float) -> None:
@@ -62,11 +61,11 @@ class AlignmentGuard(pl.Callback):
         batch_idx: int,
     ) -> None:
         if trainer.current_epoch:
-            return  # later epochs may know the text by heart
+            return  # later epochs may have memorised the text
         lit, data = _parts(trainer, pl_module)
         latest = Metrics.of(trainer).latest
         if "train/loss" in latest and data.config.stride >= lit.net.config.block_size:
-            # Blocks share no tokens, so all of this text is new.
+            # Blocks do not overlap, so all of this text is new.
             self._watch("train/loss", latest["train/loss"], "the first epoch")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -77,7 +76,7 @@ class AlignmentGuard(pl.Callback):
         if loss < self.min_loss:
             raise UserError(
                 f"alignment guard: {name} is {loss:.4f} on {where}, below the {self.min_loss} that "
-                "text never seen before allows; the targets leak into the inputs, or the text is "
+                "unseen text allows; the targets leak into the inputs, or the text is "
                 "repeated (if it is truly that predictable: callbacks.alignment_guard.min_loss=0)"
             )
 
@@ -117,7 +116,7 @@ def check_causality(net: GPT, inputs: Tensor) -> None:
         changed = inputs.clone()
         changed[:, cut:] = (changed[:, cut:] + 1) % net.config.vocab_size
         after = net.hidden(changed)
-        # Same shapes, same kernels: without a leak the difference is rounding at most.
+        # Same shapes, same kernels: without a leak the states differ by rounding at most.
         difference = (after - before)[:, :cut].abs().amax(dim=(0, 2))
         if (difference > 1e-3).any():
             position = int((difference > 1e-3).nonzero()[0])
@@ -128,27 +127,28 @@ def check_causality(net: GPT, inputs: Tensor) -> None:
 
 
 def check_loss(loss: Callable[[Batch], Tensor], net: GPT, inputs: Tensor) -> None:
-    """Raises UserError unless the training loss of a lone target i is that of logits i.
+    """Raises UserError unless the training loss of target i alone is that of logits i.
 
-    Asked one target at a time, since the mean over a whole batch of an untrained model is ln(V)
-    whatever it is compared with. inputs (B, T).
+    One target at a time: an untrained model's mean over a batch is ln(V) for any targets.
+    inputs (B, T).
     """
     row = inputs[:1]
     log_p = net(row).float().log_softmax(-1)[0]  # (T, V)
     for i in range(0, row.shape[1] - 1, max(1, row.shape[1] // 8)):
-        lone = torch.full_like(row, IGNORE)
-        lone[0, i] = row[0, i + 1]
-        found, plain = loss((row, lone)).item(), -log_p[i, row[0, i + 1]].item()
-        if not abs(found - plain) <= 0.02 + LOSS_TOLERANCE * plain:
+        one_target = torch.full_like(row, IGNORE)
+        one_target[0, i] = row[0, i + 1]
+        training_loss = loss((row, one_target)).item()
+        plain = -log_p[i, row[0, i + 1]].item()
+        if not abs(training_loss - plain) <= 0.02 + LOSS_TOLERANCE * plain:
             raise UserError(
                 f"alignment guard: the training loss of target {i} in the first batch is "
-                f"{found:.4f}, but token {i + 1} after the tokens before it costs {plain:.4f}; "
+                f"{training_loss:.4f}, but the logits before it give {plain:.4f}; "
                 "the loss compares other tokens than the next"
             )
 
 
 def check_first_loss(loss: float, vocab_size: int) -> None:
-    """Raises UserError unless an untrained model's loss is near ln(V), that of knowing nothing."""
+    """Raises UserError unless an untrained model's loss is near ln(V), the loss of guessing."""
     if not abs(loss - math.log(vocab_size)) <= FIRST_LOSS_TOLERANCE:
         raise UserError(
             f"alignment guard: the first loss is {loss:.4f}, an untrained model over {vocab_size} "

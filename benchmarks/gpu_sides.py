@@ -1,0 +1,157 @@
+"""What benchmarks/gpu.py times: whole runs, bare steps and the head's loss on one device."""
+
+import contextlib
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from minigpt.config import build, compose_config
+from minigpt.model.gpt import GPT, GPTConfig
+from minigpt.model.loss import next_token_loss
+from minigpt.training.build import build_run
+from minigpt.training.memory import reset_peak_memory
+from minigpt.training.optimizer import OptimizerConfig, make_optimizer
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def synchronize() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def mean_seconds(step: Callable[[], Any], group: int, budget: float) -> float:
+    """Mean seconds of a step, over groups of steps until budget seconds have passed.
+
+    The device is synchronised after each group only, so that the CPU can queue work ahead.
+    """
+    for _ in range(3):  # warm up
+        step()
+    synchronize()
+    start, steps = time.perf_counter(), 0
+    while steps < group or time.perf_counter() - start < budget:
+        for _ in range(group):
+            step()
+        steps += group
+        synchronize()
+    return (time.perf_counter() - start) / steps
+
+
+def copy_rate(mib: int) -> float:
+    """Bytes per second, read plus written, of a copy on the device."""
+    source = torch.empty(mib * 2**20, dtype=torch.uint8, device=DEVICE)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / mean_seconds(lambda: target.copy_(source), 5, 0.5)
+
+
+def peak_memory() -> dict[str, float]:
+    """Peak bytes on a GPU; nothing on a CPU."""
+    return {"peak": torch.cuda.max_memory_allocated()} if DEVICE.type == "cuda" else {}
+
+
+def lightning_run(overrides: list[str], steps: int, *more: str) -> dict[str, float]:
+    """The run of `train.py` under Lightning: seconds per step and peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        cfg = compose_config(
+            [*overrides, f"run_dir={folder}", "trainer.max_epochs=-1", "~callbacks.best",
+             "~callbacks.last", "trainer.limit_val_batches=0", f"trainer.max_steps={2 * steps}",
+             f"trainer.log_every_n_steps={steps}", "~callbacks.progress", *more]
+        )  # fmt: skip
+        reset_peak_memory()  # an earlier side's peak must not count
+        torch.compiler.reset()  # what earlier sides compiled counts towards the recompile limit
+        run = build_run(cfg)
+        with contextlib.redirect_stdout(None):
+            run.trainer.fit(run.lit, run.data)
+        # The second of two logs: the first includes one-time work.
+        tokens = cfg.data.batch_size * cfg.model.block_size
+        return {"seconds": tokens / run.lit.latest["tokens_per_second"], **peak_memory()}
+
+
+def bare_step(overrides: list[str], budget: float, method: str, autocast: bool) -> dict[str, float]:
+    """The same step without Lightning, always on one batch that is already on the device."""
+    cfg = compose_config(overrides)
+    model = build(GPTConfig, "model", cfg.model)
+    torch.manual_seed(1)
+    net = GPT(model).to(DEVICE)
+    optimizer = make_optimizer(build(OptimizerConfig, "optimizer", cfg.optimizer), net)
+    shape = cfg.data.batch_size, model.block_size + 1
+    tokens = torch.randint(model.vocab_size, shape, device=DEVICE)
+    if not autocast:  # an earlier run may have left TF32 on
+        torch.set_float32_matmul_precision("highest")
+    reset_peak_memory()  # an earlier side's peak must not count
+
+    def step() -> None:
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
+            hidden = net.hidden(tokens[:, :-1])
+            loss = next_token_loss(hidden, net.head.weight, net.head.bias, tokens[:, 1:], method)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    seconds = mean_seconds(step, 5, budget)
+    return {"seconds": seconds, **peak_memory()}
+
+
+def head_losses(overrides: list[str], budget: float) -> dict[str, dict[str, float] | str]:
+    """Forward and backward of the head and its loss alone, by each method that is installed."""
+    cfg = compose_config(overrides)
+    model = build(GPTConfig, "model", cfg.model)
+    rows = cfg.data.batch_size * model.block_size
+    torch.manual_seed(1)
+    hidden = torch.randn(rows, model.n_embd, device=DEVICE, requires_grad=True)
+    weight = torch.randn(model.vocab_size, model.n_embd, device=DEVICE) / math.sqrt(model.n_embd)
+    weight.requires_grad_()
+    targets = torch.randint(model.vocab_size, (rows,), device=DEVICE)
+    results: dict[str, dict[str, float] | str] = {}
+    for name, loss_of in _loss_methods(hidden, weight, targets).items():
+
+        def step(loss_of: Callable[[], torch.Tensor] = loss_of) -> None:
+            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=DEVICE.type == "cuda"):
+                loss = loss_of()
+            loss.backward()
+            hidden.grad = weight.grad = None
+
+        def measure(step: Callable[[], None] = step) -> dict[str, float]:
+            reset_peak_memory()  # an earlier method's peak must not count
+            return {"seconds": mean_seconds(step, 5, budget), **peak_memory()}
+
+        results[name] = result_or_error(measure)
+    return results
+
+
+def _loss_methods(
+    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+) -> dict[str, Callable[[], torch.Tensor]]:
+    """Ours, and those of Liger and cut-cross-entropy where they are installed."""
+    methods: dict[str, Callable[[], torch.Tensor]] = {
+        method: lambda method=method: next_token_loss(hidden, weight, None, targets, method)  # type: ignore
+        for method in ("dense", "chunked", "bfloat16")
+    }
+    if DEVICE.type == "cuda":
+        compiled = torch.compile(lambda h, w: next_token_loss(h, w, None, targets, "dense"))
+        methods["dense, compiled"] = lambda: compiled(hidden, weight)
+    with contextlib.suppress(ImportError):
+        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+        liger = LigerFusedLinearCrossEntropyLoss()
+        methods["Liger"] = lambda: liger(weight.bfloat16(), hidden.bfloat16(), targets)
+    with contextlib.suppress(ImportError):
+        from cut_cross_entropy import linear_cross_entropy
+
+        methods["cut-cross-entropy"] = lambda: linear_cross_entropy(
+            hidden.bfloat16(), weight.bfloat16(), targets
+        )
+    return methods
+
+
+def result_or_error(measure: Callable[[], dict[str, float]]) -> dict[str, float] | str:
+    """A side's result, or its error in one line: one failure must not lose the other sides."""
+    try:
+        return measure()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]

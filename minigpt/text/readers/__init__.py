@@ -1,0 +1,1 @@
+"""One file -> its texts: a reader for each format."""

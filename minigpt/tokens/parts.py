@@ -1,0 +1,69 @@
+"""The parts of a store that is being made: their records, and which of them are finished.
+
+A part is a shard of each split and a record of what they hold, written last.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minigpt.atomic_file import write_file
+from minigpt.tokens.durable import DISK_WAY_OUT
+from minigpt.tokens.sharded import shard_path
+from minigpt.tokens.split import SPLITS
+
+
+@dataclass
+class Part:
+    """What a part holds."""
+
+    read: int = 0  # documents of the corpus up to the end of the part, left out or not
+    tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    documents: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    sha256: dict[str, str] = field(default_factory=dict)
+    domains: dict[str, dict[str, int]] = field(default_factory=dict)
+    duplicates: int = 0
+    empty: int = 0
+    longest: dict[str, Any] = field(default_factory=lambda: {"name": "", "tokens": 0})
+    largest_id: int = 0
+
+
+def write_record(part: Part, folder: Path, number: int) -> None:
+    """Makes a part count as finished; its shards are on disk already."""
+    write_file(_record_path(folder, number), json.dumps(asdict(part)), DISK_WAY_OUT)
+
+
+def delete_records(folder: Path) -> None:
+    """Once there is a manifest, the records are not needed any more."""
+    for path in folder.glob("part-*.json"):
+        path.unlink()
+
+
+def has_finished_parts(folder: Path) -> bool:
+    return any(folder.glob("*.json"))
+
+
+def finished_parts(folder: Path, itemsize: int) -> list[Part]:
+    """The records of the parts that an earlier start finished. All other files are deleted."""
+    parts: list[Part] = []
+    keep = set()
+    while (path := _record_path(folder, len(parts))).exists():
+        try:
+            part = Part(**json.loads(path.read_text()))
+            sizes = [part.tokens[split] * itemsize for split in SPLITS]
+        except (KeyError, TypeError, ValueError):
+            break  # a broken record: this part and those after it are made again
+        shards = [shard_path(folder, split, len(parts)) for split in SPLITS]
+        if [shard.stat().st_size if shard.exists() else None for shard in shards] != sizes:
+            break
+        keep |= {path, *shards}
+        parts.append(part)
+    for path in folder.iterdir():
+        if path not in keep:
+            path.unlink()
+    return parts
+
+
+def _record_path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05}.json"

@@ -1,0 +1,93 @@
+"""The ids of one split, memory-mapped, in shards that read as one sequence.
+
+Shapes: B rows.
+"""
+
+import mmap
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt.errors import UserError
+from minigpt.tokens.manifest import Manifest
+
+REMAKE = "delete the folder and the store is made again"
+
+Ids = NDArray[np.unsignedinteger[Any]]
+
+
+def shard_path(folder: Path, split: str, number: int) -> Path:
+    """The path of a shard. A manifest names no files, so none can point outside the folder."""
+    return folder / f"{split}-{number:05}.bin"
+
+
+class Tokens:
+    """The ids of one split, in shards that read as one sequence."""
+
+    def __init__(self, folder: Path, split: str, manifest: Manifest) -> None:
+        self._folder = folder
+        self._split = split
+        self._dtype = np.dtype(manifest.dtype)
+        self._largest_id = manifest.largest_id
+        self._ends = list(accumulate(shard["tokens"] for shard in manifest.shards[split]))
+        self._open: dict[int, Ids] = {}  # the shards that were read so far
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the mapped shards, which pickle would copy whole; the copy maps them again."""
+        return {**self.__dict__, "_open": {}}
+
+    def _shard(self, number: int) -> Ids:
+        if number not in self._open:
+            with shard_path(self._folder, self._split, number).open("rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if hasattr(mmap, "MADV_RANDOM"):
+                # Blocks lie far apart: reading ahead would be a hundred times the work.
+                content.madvise(mmap.MADV_RANDOM)
+            self._open[number] = np.frombuffer(content, self._dtype)
+        return self._open[number]
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, part: slice) -> Ids:
+        """(n) consecutive ids.
+
+        Raises UserError for an id above the store's largest: the file is damaged.
+        """
+        start, stop, step = part.indices(len(self))
+        assert step == 1
+        parts = []
+        while start < stop:
+            number = bisect_right(self._ends, start)  # some shards are empty
+            end = min(stop, self._ends[number])
+            first = self._ends[number - 1] if number else 0
+            parts.append(self._shard(number)[start - first : end - first])
+            start = end
+        ids = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self._dtype), *parts])
+        self._check(ids)
+        return ids
+
+    def rows(self, starts: NDArray[np.int64], length: int) -> Ids:
+        """(B) positions -> (B, length) ids that begin at each."""
+        out = np.empty((len(starts), length), self._dtype)
+        for row, start in zip(out, starts.tolist(), strict=True):
+            number = bisect_right(self._ends, start)
+            first = self._ends[number - 1] if number else 0
+            if start + length <= self._ends[number]:
+                row[:] = self._shard(number)[start - first : start - first + length]
+            else:
+                row[:] = self[start : start + length]
+        self._check(out)
+        return out
+
+    def _check(self, ids: Ids) -> None:
+        if ids.size and (largest := int(ids.max())) > self._largest_id:
+            raise UserError(
+                f"{self._folder}: a shard has the id {largest}, its manifest's largest is "
+                f"{self._largest_id}: the file is damaged (minigpt inspect {self._folder} --verify "
+                f"says which); {REMAKE}"
+            )
