@@ -42,3 +42,13 @@ def learning_rate_factor(trainer: pl.Trainer, step: int) -> float:
     """The schedule's factor of a step, as the trainer's LambdaLR computes it."""
     scheduler = trainer.lr_scheduler_configs[0].scheduler
     return float(scheduler.lr_lambdas[0](step))
+
+
+def leave_signals_alone(trainer: pl.Trainer) -> None:
+    """Keep Lightning from handling signals, which our own handlers do.
+
+    Its handler and its every batch broadcast a signal that may have come to one process only; the
+    others, which take part in no broadcast then, would hang.
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None

@@ -22,6 +22,7 @@ from minigpt.training.finite import check_finite, scalar_read_syncs
 from minigpt.training.lightning_seams import count_training_batches
 from minigpt.training.loss_meter import nats_and_tokens
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig, lr_factor, make_optimizer
+from minigpt.training.processes import loss_weight
 
 
 class LitGPT(pl.LightningModule):
@@ -83,7 +84,10 @@ class LitGPT(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         self._seed_dropout(batch_idx)
         loss = self.loss(batch, self.label_smoothing)
-        return {"loss": loss, "nats_and_tokens": nats_and_tokens(loss, batch[1])}
+        totals = nats_and_tokens(loss, batch[1])
+        if self.trainer.world_size > 1:
+            loss = loss * loss_weight(self.trainer, totals).to(loss.dtype)
+        return {"loss": loss, "nats_and_tokens": totals}
 
     def _seed_dropout(self, batch_idx: int) -> None:
         place = [self.seed, self.current_epoch, batch_idx, self.global_rank]

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from minigpt.runs.run_folder import RunFolder
+from minigpt.training.processes import agree_on_largest
 
 
 class Interrupted(SystemExit):
@@ -39,9 +40,11 @@ class Interruption(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if self.signum and batch_idx % trainer.accumulate_grad_batches == 0:
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        if signum := agree_on_largest(trainer, self.signum or 0):
             trainer.save_checkpoint(self.checkpoint)
-            raise Interrupted(128 + self.signum)
+            raise Interrupted(128 + signum)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         while self.previous:
