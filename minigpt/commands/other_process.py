@@ -6,6 +6,7 @@ torchrun, srun or a user starts all of them with the same command, all but the f
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -29,11 +30,21 @@ LAUNCHED = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RA
 
 def main() -> None:
     """Take part in the run of the process that started this one."""
-    from minigpt.training.launcher import end_with_parent
+    end_with_parent()
     from minigpt.training.processes import find_environment
 
-    end_with_parent()
     take_part(find_environment())
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it ends, even by SIGKILL."""
+
+    def wait() -> None:
+        # Not through sys.stdin, whose lock would block Python's own exit.
+        os.read(0, 1)  # returns when the parent's end of the pipe is closed
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def take_part(environment: "ClusterEnvironment") -> None:

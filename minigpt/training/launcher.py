@@ -30,6 +30,7 @@ from minigpt.training.processes import (
     SingleCommand,
     count_launched,
     is_first_process,
+    leave_groups,
 )
 
 MEET_SECONDS = (
@@ -76,7 +77,7 @@ def join_processes(trainer: pl.Trainer, job: Job, other_command: Sequence[str]) 
         return
     environment = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
     saved = {name: os.environ.get(name) for name in VARIABLES}
-    threads = torch.get_num_threads()
+    threads, excepthook = torch.get_num_threads(), sys.excepthook
     children: list[subprocess.Popen[bytes]] = []
     try:
         store = _open_store(environment, trainer.num_nodes)
@@ -93,13 +94,13 @@ def join_processes(trainer: pl.Trainer, job: Job, other_command: Sequence[str]) 
             yield
     finally:
         _kill(children)
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        leave_groups()
         for name, value in saved.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
         torch.set_num_threads(threads)
+        sys.excepthook = excepthook  # torch.distributed's puts the rank before each line
 
 
 def receive_job(environment: ClusterEnvironment) -> Job:
@@ -202,7 +203,7 @@ def _open_store(
 
 
 def _start(command: Sequence[str], local_rank: int) -> subprocess.Popen[bytes]:
-    """Start another process of this machine; it reads its end from its standard input."""
+    """Start another process of this machine; it ends when its standard input is closed."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -215,17 +216,6 @@ def _start(command: Sequence[str], local_rank: int) -> subprocess.Popen[bytes]:
         # Ctrl-C in a terminal reaches the first process, which stops the others with itself.
         process_group=0,
     )
-
-
-def end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone."""
-
-    def wait() -> None:
-        # Not through sys.stdin, whose lock would block Python's own exit.
-        os.read(0, 1)  # returns when the parent closes its end of the pipe, or dies
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _wait_for_others(store: Store, count: int, children: list[subprocess.Popen[bytes]]) -> None:

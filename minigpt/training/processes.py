@@ -128,16 +128,23 @@ def loss_weight(trainer: pl.Trainer, nats_and_tokens: Tensor) -> Tensor:
     return weight + 0 * total_nats
 
 
-_group: tuple[object, torch.distributed.ProcessGroup] | None = None
+_agreeing: torch.distributed.ProcessGroup | None = None
 
 
 def _cpu_group() -> torch.distributed.ProcessGroup:
-    """A gloo group of all processes, made once for each default group.
+    """A gloo group of all processes, made when it is first needed.
 
     Over NCCL an agreement would wait for all work of the GPU, at every step.
     """
-    global _group
-    world = torch.distributed.group.WORLD
-    if _group is None or _group[0] is not world:
-        _group = world, torch.distributed.new_group(backend="gloo")
-    return _group[1]
+    global _agreeing
+    if _agreeing is None:
+        _agreeing = torch.distributed.new_group(backend="gloo")
+    return _agreeing
+
+
+def leave_groups() -> None:
+    """Close this process's connections to the others; a later run makes new ones."""
+    global _agreeing
+    _agreeing = None  # gloo aborts if its group is still referenced when Python exits
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
