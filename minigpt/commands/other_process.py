@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from minigpt.errors import UserError
 from minigpt.runs.run_folder import RunFolder
@@ -55,7 +55,7 @@ def take_part(environment: "ClusterEnvironment") -> None:
     job = receive_job(environment)
     with report_failure(environment):
         config = OmegaConf.create(job.config)
-        assert OmegaConf.is_dict(config)
+        assert isinstance(config, DictConfig)
         train(config, RunFolder(job.run_folder), job.overrides, resume=job.resume)
 
 

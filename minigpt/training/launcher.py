@@ -23,7 +23,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch.distributed import PrefixStore, Store, TCPStore
+from torch.distributed.distributed_c10d import PrefixStore, Store, TCPStore
 
 from minigpt.errors import UserError
 from minigpt.training.processes import (
@@ -75,7 +75,7 @@ def join_processes(trainer: pl.Trainer, job: Job, other_command: Sequence[str]) 
     if trainer.world_size == 1:
         yield
         return
-    environment = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
+    environment = trainer.strategy.cluster_environment
     saved = {name: os.environ.get(name) for name in VARIABLES}
     threads, excepthook = torch.get_num_threads(), sys.excepthook
     children: list[subprocess.Popen[bytes]] = []
