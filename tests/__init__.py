@@ -1,0 +1,11 @@
+"""Every test runs with the shapes of minigpt/model checked at each call."""
+
+from beartype import BeartypeConf, beartype
+from jaxtyping import install_import_hook
+
+# GPT is left out: beartype would check its config before the config's own messages can.
+CHECKED = ("attention", "block", "generate", "loss", "positions")
+
+check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int may stand for a float
+
+install_import_hook([f"minigpt.model.{name}" for name in CHECKED], "tests.check_types")

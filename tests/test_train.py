@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 
@@ -132,65 +131,6 @@ def test_one_batch_can_be_learned_by_heart(tiny, type_train, tmp_path):
     # What is left is the first character of each block, which has nothing before it to go by.
     assert summary(folder)["epochs"][-1]["train_loss"] < 0.5
     assert summary(folder)["epochs"][0]["train_loss"] > 3
-
-
-@pytest.mark.parametrize(
-    ("name", "stop_at", "accumulate", "workers"),
-    [
-        ("SIGTERM", 1, 1, 0),
-        ("SIGTERM", 18, 1, 0),  # the last batch of the first epoch, before its validation
-        ("SIGTERM", 19, 1, 0),
-        ("SIGINT", 25, 1, 0),
-        ("SIGTERM", 7, 1, 2),
-        ("SIGTERM", 2, 4, 0),  # a signal in the middle of an accumulated step
-    ],
-)
-def test_an_interrupted_run_resumes_bit_for_bit(
-    tiny, type_train, tmp_path, monkeypatch, name, stop_at, accumulate, workers
-):
-    arguments = [*tiny, *DROPOUT, "scheduler=warmup_cosine", "scheduler.warmup_steps=5"]
-    arguments.append(f"data.num_workers={workers}")
-    arguments.append(f"trainer.accumulate_grad_batches={accumulate}")
-    type_train(*arguments, "name=whole")
-    (whole,) = run_folders(tmp_path)
-    assert summary(whole)["batches_per_epoch"] == 19  # so that 18 is an epoch's last
-
-    step = LitGPT.training_step
-
-    def stopping(self, batch, batch_idx):
-        if self.global_step == stop_at and batch_idx % accumulate == accumulate // 2:
-            os.kill(os.getpid(), getattr(signal, name))
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(LitGPT, "training_step", stopping)
-    typed = type_train(*arguments, "name=parts")
-    monkeypatch.setattr(LitGPT, "training_step", step)
-    assert typed.code == {"SIGTERM": 143, "SIGINT": 130}[name]
-    (parts,) = (tmp_path / "outputs" / "parts").iterdir()
-    assert f"continue with: python train.py resume={parts.relative_to(tmp_path)}" in typed.err
-    assert summary(parts)["status"] == "interrupted"
-    assert summary(parts)["steps"] == stop_at + 1
-
-    assert type_train(f"resume={parts}").code == 0
-    assert losses(parts) == losses(whole)
-    assert same_weights(weights(parts), weights(whole))
-    assert same_weights(weights(parts, "best"), weights(whole, "best"))
-    for key in ("steps", "tokens_seen", "test", "best", "status"):
-        assert summary(parts)[key] == summary(whole)[key]
-    for ours, theirs in zip(summary(parts)["epochs"], summary(whole)["epochs"], strict=True):
-        assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
-
-
-def test_a_finished_run_can_be_taken_further(tiny, type_train, tmp_path):
-    constant = [*tiny, *DROPOUT, "scheduler=none"]
-    type_train(*constant, "name=whole", "trainer.max_epochs=3")
-    type_train(*constant, "name=parts", "trainer.max_epochs=1")
-    (parts,) = (tmp_path / "outputs" / "parts").iterdir()
-    assert type_train(f"resume={parts}", "trainer.max_epochs=3").code == 0
-    (whole,) = (tmp_path / "outputs" / "whole").iterdir()
-    assert same_weights(weights(parts), weights(whole))
-    assert losses(parts) == losses(whole)
-    assert len(list((tmp_path / "outputs" / "parts").iterdir())) == 1  # no new folder
 
 
 def test_a_job_of_a_multirun_equals_the_same_job_alone(tiny, type_train, tmp_path):
@@ -355,27 +295,6 @@ def test_early_stopping_is_a_group_and_off_by_default(tiny, type_train, tmp_path
     epochs = [epoch["val_loss"] for epoch in summary(folder)["epochs"]]
     assert len(epochs) < 12
     assert epochs[-1] > min(epochs)
-
-
-def test_a_resume_that_would_not_be_exact_is_refused_and_changes_nothing(
-    tiny, type_train, tmp_path, corpus
-):
-    type_train(*tiny, "trainer.max_epochs=1")
-    (folder,) = run_folders(tmp_path)
-    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    for change, message in {
-        "model.n_embd=32": "resume: the checkpoint has model.n_embd=16, this run asks for 32",
-        "data.batch_size=8": "resume: the checkpoint has data.batch_size=16, this run asks for 8",
-        "seed=7": "resume: the checkpoint has seed=1, this run asks for 7",
-    }.items():
-        typed = type_train(f"resume={folder}", change, "trainer.max_epochs=2")
-        assert typed.code == 2
-        assert typed.err.startswith(f"error: {message}")
-        assert typed.err.count("\n") == 1
-    (corpus / "00.txt").write_text("other words")
-    typed = type_train(f"resume={folder}", "trainer.max_epochs=2")
-    assert typed.err.startswith("error: resume: the checkpoint has ")
-    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
 def test_a_sweep_cannot_be_a_resume(tiny, type_train):

@@ -65,7 +65,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     check_loss(cfg.loss, cfg.label_smoothing)
     data, model = build_data(cfg)
     trainer, _ = build_trainer(cfg)
-    apply_budget(trainer, build(BudgetConfig, "budget", cfg.budget), model, data.config.batch_size)
+    apply_budget(trainer, build(BudgetConfig, "budget", cfg.budget), model, data)
     tokens = data.store.manifest.tokens
     found = plan(
         model,

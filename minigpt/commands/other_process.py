@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from minigpt.errors import UserError
 from minigpt.runs.run_folder import RunFolder
+from minigpt.signals import Interrupted, stop_signals
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments import ClusterEnvironment
@@ -52,11 +53,14 @@ def take_part(environment: "ClusterEnvironment") -> None:
     from minigpt.commands.train import train
     from minigpt.training.launcher import receive_job, report_failure
 
-    job = receive_job(environment)
-    with report_failure(environment):
-        config = OmegaConf.create(job.config)
-        assert isinstance(config, DictConfig)
-        train(config, RunFolder(job.run_folder), job.overrides, resume=job.resume)
+    try:
+        with stop_signals(), report_failure(environment):
+            job = receive_job(environment)
+            config = OmegaConf.create(job.config)
+            assert isinstance(config, DictConfig)
+            train(config, RunFolder(job.run_folder), job.overrides, resume=job.resume)
+    except Interrupted as stop:
+        raise SystemExit(stop.code) from None  # the first process says that the run stopped
 
 
 @contextmanager

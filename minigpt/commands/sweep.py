@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -21,6 +22,7 @@ from minigpt.errors import UserError
 from minigpt.runs.run_config import resolved
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Status, Summary
+from minigpt.signals import Interrupted
 
 
 class Sweep(Callback):
@@ -57,6 +59,9 @@ class Sweep(Callback):
         try:
             runs = compare([folder], folder)
             print_comparison(runs, folder)
+        except Interrupted as stop:
+            stop.hint = f"; {_same_command(config.hydra.sweep.dir)} makes the report"
+            raise
         except Exception as error:  # of which Hydra would make a warning, and an exit code of 0
             traceback.print_exception(error)
             _say(f"the report failed: {_reason(error)}; the runs are in {folder}")
@@ -64,8 +69,8 @@ class Sweep(Callback):
         unfinished = [run for run in runs if run.status != "finished"]
         if unfinished:
             _say(
-                f"{len(unfinished)} of {len(runs)} jobs did not finish; the same command with "
-                f"hydra.sweep.dir={config.hydra.sweep.dir} tries them again"
+                f"{len(unfinished)} of {len(runs)} jobs did not finish; "
+                f"{_same_command(config.hydra.sweep.dir)} tries them again"
             )
             raise SystemExit(1)
 
@@ -89,6 +94,9 @@ def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
             _empty(run)
         try:
             loss = train(config, run, overrides, resume=resume)
+        except Interrupted as stop:
+            stop.hint = f"; {_same_command(HydraConfig.get().sweep.dir)} continues the sweep"
+            raise
         except Exception as error:
             _record_failure(config, run, error)
             return math.nan
@@ -145,6 +153,10 @@ def _record_failure(config: DictConfig, run: RunFolder, error: Exception) -> Non
 
 def _reason(error: Exception) -> str:
     return explain(error) or type(error).__name__
+
+
+def _same_command(folder: str) -> str:
+    return f"the same command with hydra.sweep.dir={folder}"
 
 
 def _say(line: str) -> None:

@@ -3,6 +3,8 @@
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -17,6 +19,7 @@ from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
 from minigpt.runs.run_config import resolved, resumed_config
 from minigpt.runs.run_folder import RunFolder
+from minigpt.signals import Interrupted, stop_signals
 
 RESUME = "resume="
 
@@ -24,7 +27,7 @@ RESUME = "resume="
 def main() -> None:
     """Train what the command line says; a resumed run takes its configuration from its folder."""
     share_cores()
-    with one_line_errors(), run_by_launcher():
+    with one_line_errors(), _say_if_stopped(), stop_signals(), run_by_launcher():
         arguments = sys.argv[1:]
         folders = [word.removeprefix(RESUME) for word in arguments if word.startswith(RESUME)]
         if folders and folders[-1] != "null":
@@ -32,6 +35,15 @@ def main() -> None:
             _resume(RunFolder(Path(folders[-1]).resolve()), overrides)
         else:
             _start()
+
+
+@contextmanager
+def _say_if_stopped() -> Iterator[None]:
+    try:
+        yield
+    except Interrupted as stop:
+        print(f"stopped{stop.hint}", file=sys.stderr)
+        raise
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -83,7 +95,6 @@ def train(
     from minigpt.runs.summary import Status
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
-    from minigpt.training.callbacks.interruption import Interrupted
     from minigpt.training.callbacks.run_summary import RunSummary
     from minigpt.training.launcher import Job, OtherProcessFailedError, join_processes
     from minigpt.training.lightning_seams import epochs_completed
@@ -114,18 +125,17 @@ def train(
     job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)
     try:
         with join_processes(trainer, job, COMMAND):
-            try:
-                trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
-            except Interrupted:
-                if is_first(trainer):
-                    print(f"stopped; continue with: {resume_command(run.path)}", file=sys.stderr)
-                raise
+            trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
             if run.best.exists():  # there is none where a run ended before its first validation
                 # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
                 parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
             if len(parts.data.blocks["test"]):
                 trainer.test(parts.lit, parts.data, verbose=False)
             summary.write(trainer, Status.FINISHED)
+    except Interrupted as stop:
+        if run.last.exists():
+            stop.hint = f"; continue with: {resume_command(run.path)}"
+        raise
     except OtherProcessFailedError as error:
         # Until now all that this process knew was that it lost the connection.
         summary.on_exception(trainer, parts.lit, error)

@@ -7,6 +7,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from minigpt.model.dropout import Dropout, draws_own_mask
@@ -23,7 +24,9 @@ class KeyValueCache:
         self.values = like.new_empty(shape)
         self.length = 0  # positions filled so far
 
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(
+        self, k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"]
+    ) -> tuple[Float[Tensor, "B H S D"], Float[Tensor, "B H S D"]]:
         """Append T positions, (B, H, T, D) each; return all keys and values, (B, H, S, D) each."""
         start, self.length = self.length, self.length + k.shape[2]
         self.keys[:, :, start : self.length] = k
@@ -41,7 +44,9 @@ class CausalSelfAttention(nn.Module):
         self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=bias)
         self.proj = nn.Linear(n_embd, n_embd, bias=bias)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "B T C"], cache: KeyValueCache | None = None
+    ) -> Float[Tensor, "B T C"]:
         """(B, T, C) -> (B, T, C).
 
         Once a cache holds positions, T must be 1: the causal mask assumes that queries and keys
@@ -60,7 +65,9 @@ class CausalSelfAttention(nn.Module):
             y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1)
         return self.proj(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
-    def _attention_with_own_dropout(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attention_with_own_dropout(
+        self, q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"]
+    ) -> Float[Tensor, "B H T D"]:
         # SDPA has no fused CPU kernel with dropout; its fallback does the same math, slower.
         T, D = q.shape[-2:]
         future = torch.ones(T, T, dtype=torch.bool).triu(1)

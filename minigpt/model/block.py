@@ -3,6 +3,7 @@
 Shapes: B batch, T tokens, C channels (n_embd).
 """
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from minigpt.model.attention import CausalSelfAttention, KeyValueCache
@@ -18,7 +19,7 @@ class MLP(nn.Module):
         self.gelu = nn.GELU(approximate="tanh")
         self.proj = nn.Linear(mlp_ratio * n_embd, n_embd, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
         """(B, T, C) -> (B, T, C), through (B, T, mlp_ratio * C)."""
         return self.proj(self.gelu(self.fc(x)))
 
@@ -36,7 +37,9 @@ class Block(nn.Module):
         self.mlp = MLP(n_embd, mlp_ratio, bias)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "B T C"], cache: KeyValueCache | None = None
+    ) -> Float[Tensor, "B T C"]:
         """(B, T, C) -> (B, T, C)."""
         x = x + self.dropout(self.attn(self.ln_1(x), cache))
         return x + self.dropout(self.mlp(self.ln_2(x)))

@@ -6,6 +6,7 @@ Shapes: B sequences, T tokens, C channels (n_embd), V vocabulary.
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from minigpt.errors import UserError, check_types
@@ -37,7 +38,9 @@ class Sampling:
             raise UserError(f"top_p must lie in (0, 1], got {self.top_p}")
 
 
-def next_token_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+def next_token_probabilities(
+    logits: Float[Tensor, "B V"], sampling: Sampling
+) -> Float[Tensor, "B V"]:
     """Apply temperature, then top-k, then top-p; greedy is ignored.
 
     (B, V) logits -> (B, V) probabilities. Top-k keeps the k most likely tokens (Fan et al., 2018).
@@ -58,7 +61,7 @@ def next_token_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     return probabilities
 
 
-def draw(probabilities: Tensor, rng: torch.Generator) -> Tensor:
+def draw(probabilities: Float[Tensor, "B V"], rng: torch.Generator) -> Int[Tensor, "B 1"]:
     """Draw one id per row by inverting the cumulative distribution: (B, V) -> (B, 1).
 
     It needs one random number per row; torch.multinomial draws one per vocabulary entry.
@@ -73,8 +76,8 @@ def draw(probabilities: Tensor, rng: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def generate(
-    net: GPT, tokens: Tensor, max_new_tokens: int, sampling: Sampling, seed: int
-) -> Tensor:
+    net: GPT, tokens: Int[Tensor, "B T"], max_new_tokens: int, sampling: Sampling, seed: int
+) -> Int[Tensor, "B T+{max_new_tokens}"]:
     """Append max_new_tokens to each sequence: (B, T) ids -> (B, T + max_new_tokens) ids.
 
     The network sees the last block_size tokens. The result depends on the seed alone, and no

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from minigpt.errors import UserError, check_choice, check_positive, check_types
@@ -96,7 +97,9 @@ class GPT(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def hidden(self, tokens: Tensor, caches: list[KeyValueCache] | None = None) -> Tensor:
+    def hidden(
+        self, tokens: Int[Tensor, "B T"], caches: list[KeyValueCache] | None = None
+    ) -> Float[Tensor, "B T C"]:
         """(B, T) token ids -> (B, T, C) hidden states after the final norm; T at most block_size.
 
         With caches, one per block, the tokens continue the cached ones and are appended to them.
@@ -117,7 +120,7 @@ class GPT(nn.Module):
         shape = sequences, c.n_head, c.block_size, c.n_embd // c.n_head
         return [KeyValueCache(shape, like=self.wte.weight) for _ in self.blocks]
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         """(B, T) token ids -> (B, T, V) logits of the token that follows each position."""
         return self.head(self.hidden(tokens))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -47,13 +48,13 @@ def has_bfloat16_instructions() -> bool:
 
 
 def next_token_loss(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    targets: Tensor,
+    hidden: Float[Tensor, "*N C"],
+    weight: Float[Tensor, "V C"],
+    bias: Float[Tensor, "V"] | None,
+    targets: Int[Tensor, "*N"],
     method: str = "dense",
     label_smoothing: float = 0.0,
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """Mean cross-entropy in nats per target that is not IGNORE; 0 if there is no such target.
 
     hidden (..., C), weight (V, C) and bias (V) or None of the head, targets (...) -> scalar.
@@ -79,8 +80,12 @@ def next_token_loss(
 
 
 def _summed_loss(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, method: str
-) -> Tensor:
+    hidden: Float[Tensor, "N C"],
+    weight: Float[Tensor, "V C"],
+    bias: Float[Tensor, "V"] | None,
+    targets: Int[Tensor, "N"],
+    method: str,
+) -> Float[Tensor, ""]:
     """Cross-entropy of the dense or chunked method, summed over the targets; scalar."""
     if method == "chunked" and hasattr(F, "linear_cross_entropy"):  # torch >= 2.13
         return F.linear_cross_entropy(
@@ -98,8 +103,11 @@ def _summed_loss(
 
 
 def _smoothing_penalty(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
-) -> Tensor:
+    hidden: Float[Tensor, "N C"],
+    weight: Float[Tensor, "V C"],
+    bias: Float[Tensor, "V"] | None,
+    targets: Int[Tensor, "N"],
+) -> Float[Tensor, ""]:
     """Target logit minus mean logit, summed over the targets; scalar.
 
     The mean of -log p over the vocabulary equals -log p of the target plus this difference: the

@@ -6,6 +6,7 @@ Shapes: T tokens, C channels (n_embd).
 import math
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 POSITIONS = ("learned", "sinusoidal", "none")
@@ -21,7 +22,7 @@ class SinusoidalEmbedding(nn.Module):
         super().__init__()
         self.n_embd = n_embd
 
-    def forward(self, positions: Tensor) -> Tensor:
+    def forward(self, positions: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
         """(T) positions -> (T, C)."""
         even_channels = torch.arange(0, self.n_embd, 2, device=positions.device)
         angles = positions[:, None] * 10_000.0 ** (-even_channels / self.n_embd)  # (T, C / 2)

@@ -1,4 +1,4 @@
-"""Reading checkpoints: nothing in them is executed; an inexact resume is refused."""
+"""Reads checkpoints without executing anything in them, and refuses a resume that is not exact."""
 
 import warnings
 from pathlib import Path
@@ -32,7 +32,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def find_checkpoint(path: Path, which: str = "last") -> Path:
-    """The checkpoint that a path stands for: the file itself, or a run folder's last or best.
+    """The checkpoint at a path: the file itself, or the last or best of a run folder.
 
     Raises UserError where the folder has no such checkpoint.
     """
@@ -49,23 +49,26 @@ def find_checkpoint(path: Path, which: str = "last") -> Path:
 
 
 def check_resumable(checkpoint: dict[str, Any], hyper_parameters: dict[str, Any]) -> None:
-    """Raises UserError unless a run with these hyper-parameters goes on exactly from a checkpoint.
+    """Raises UserError unless a run with these hyper-parameters continues a checkpoint exactly.
 
-    Network, tokenizer, text and the order of batches must be the same.
+    Network, tokenizer, text, the order of batches and the optimizer's groups must be the same.
     """
-    saved = checkpoint["hyper_parameters"]
-    for section in ("model", "tokenizer", "data", "seed"):
-        before = _flat(section, saved[section])
-        for key, value in _flat(section, hyper_parameters[section]).items():
-            if before.get(key) != value:
-                raise UserError(
-                    f"resume: the checkpoint has {key}={before.get(key)}, this run asks for "
-                    f"{value}; a resumed run keeps its network, its text and the order of its "
-                    "batches"
-                )
+    saved = _fixed(checkpoint["hyper_parameters"])
+    for key, value in _fixed(hyper_parameters).items():
+        if saved.get(key) != value:
+            raise UserError(
+                f"resume: the checkpoint has {key}={saved.get(key)}, this run asks for {value}; "
+                "a resumed run keeps its network, its text, the order of its batches and what "
+                "weight decay covers"
+            )
 
 
-def _flat(section: str, values: Any) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {section: values}
-    return {f"{section}.{key}": value for key, value in values.items()}
+def _fixed(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
+    """Each key that has to stay the same in a resumed run, with its value."""
+    fixed = {
+        f"{section}.{key}": value
+        for section in ("model", "tokenizer", "data")
+        for key, value in hyper_parameters[section].items()
+    }
+    decay = hyper_parameters["optimizer"]["decay"]
+    return {**fixed, "seed": hyper_parameters["seed"], "optimizer.decay": decay}

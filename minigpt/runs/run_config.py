@@ -32,7 +32,7 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
     keys = dotted_keys(config)
     for override in OverridesParser.create().parse_overrides(overrides):
         key, value = override.key_or_group, override.value()
-        if key.startswith("hydra"):
+        if key.partition(".")[0] in ("hydra", "run_dir"):
             raise UserError(f"{key}: a resumed run keeps its folder and runs alone; leave it out")
         if override.is_delete():
             raise UserError(f"~{key}: a resumed run keeps all of its keys; set it to another value")

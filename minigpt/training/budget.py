@@ -1,4 +1,4 @@
-"""How long a run is, where it is given tokens or operations instead of epochs."""
+"""How long a run is when it gets a number of tokens or operations instead of epochs."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ import lightning.pytorch as pl
 
 from minigpt.errors import UserError, check_positive, check_types
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
+from minigpt.training.callbacks.budget_validations import BudgetValidations
+from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lightning_seams import end_after_steps
 
 
@@ -25,38 +27,80 @@ class BudgetConfig:
             if not math.isfinite(getattr(self, name) or 0):
                 raise UserError(f"budget.{name} must be a finite number")
         if self.tokens is not None and self.flops is not None:
-            raise UserError("budget.tokens and budget.flops are both set; one has to decide")
+            raise UserError("budget.tokens and budget.flops are both set; leave one out")
 
 
-def budget_steps(budget: BudgetConfig, model: GPTConfig, blocks_per_step: int) -> int | None:
-    """Optimizer steps that spend a budget, to the nearest multiple of its validations.
+@dataclass(frozen=True)
+class EpochTokens:
+    """The tokens that the steps of an epoch train on; the last step may have fewer."""
 
-    So the last step has its validation, and no two runs differ by more than half as many steps.
-    None where there is no budget.
-    """
-    tokens = budget.tokens
+    steps: int  # of an epoch, after trainer.limit_train_batches
+    per_step: int
+    whole_epoch: int
+
+    def after(self, steps: int) -> int:
+        """Tokens that a run has trained on after a number of steps."""
+        epochs, rest = divmod(steps, self.steps)
+        return epochs * self.whole_epoch + rest * self.per_step
+
+
+def budget_tokens(budget: BudgetConfig, model: GPTConfig) -> float | None:
+    """The tokens that a budget allows; None without a budget."""
     if budget.flops is not None:
-        tokens = budget.flops / training_flops_per_token(model)
-    if tokens is None:
-        return None
-    steps = tokens / (blocks_per_step * model.block_size)
-    return budget.validations * max(1, round(steps / budget.validations))
+        return budget.flops / training_flops_per_token(model)
+    return budget.tokens
+
+
+def steps_for(tokens: float, epoch: EpochTokens) -> int:
+    """The number of steps, at least 1, whose tokens come nearest to a number of tokens."""
+    epochs, rest = divmod(tokens, epoch.whole_epoch)
+    fewer = int(epochs) * epoch.steps + min(int(rest // epoch.per_step), epoch.steps - 1)
+    return min((max(1, fewer), fewer + 1), key=lambda steps: abs(epoch.after(steps) - tokens))
+
+
+def count_epoch_tokens(
+    data: TokenDataModule, processes: int, limit: int | float, block_size: int
+) -> EpochTokens:
+    """What an epoch's steps train on; `limit` is trainer.limit_train_batches.
+
+    Exact, except that the text's last block, which may be short, is counted in the last step.
+    """
+    blocks, stride = data.blocks["train"], data.config.stride
+    blocks_per_step = data.config.batch_size * processes
+    all_steps = math.ceil(len(blocks) / blocks_per_step)
+    steps = min(limit, all_steps) if isinstance(limit, int) else int(all_steps * limit)
+    per_step = blocks_per_step * block_size
+    missing = (len(blocks) - 1) * stride + block_size - (len(blocks.tokens) - 1)
+    whole_text = len(blocks) * block_size - missing
+    return EpochTokens(max(1, steps), per_step, min(max(1, steps) * per_step, whole_text))
 
 
 def apply_budget(
-    trainer: pl.Trainer, budget: BudgetConfig, model: GPTConfig, batch_size: int
+    trainer: pl.Trainer, budget: BudgetConfig, model: GPTConfig, data: TokenDataModule
 ) -> None:
-    """Ends a trainer's run with its budget, and spreads the validations over it.
+    """Makes a trainer's run spend its budget to within a batch, with the validations spread out.
 
-    Raises UserError where batches are accumulated.
+    A budget replaces trainer.max_epochs and trainer.val_check_interval. Raises UserError where
+    batches are accumulated, or the number of steps is set as well.
     """
-    steps = budget_steps(budget, model, batch_size * trainer.world_size)
-    if steps is None:
+    tokens = budget_tokens(budget, model)
+    if tokens is None:
         return
-    if trainer.accumulate_grad_batches > 1:
-        # An epoch's last step can be of fewer batches, so steps would not count tokens.
+    name = "tokens" if budget.flops is None else "flops"
+    if trainer.max_steps != -1:
         raise UserError(
-            "a budget and trainer.accumulate_grad_batches above 1 do not go together; raise "
+            f"budget.{name} and trainer.max_steps={trainer.max_steps} both set the length of the "
+            f"run; leave one out (trainer.max_steps=-1 or budget.{name}=null)"
+        )
+    if trainer.accumulate_grad_batches > 1:
+        # The last step of an epoch may have fewer batches, so steps would not count tokens.
+        raise UserError(
+            f"budget.{name} and trainer.accumulate_grad_batches above 1 do not go together; raise "
             "data.batch_size or lower it, or set trainer.max_epochs instead of the budget"
         )
-    end_after_steps(trainer, steps, steps // budget.validations)
+    epoch = count_epoch_tokens(
+        data, trainer.world_size, trainer.limit_train_batches, model.block_size
+    )
+    steps = steps_for(tokens, epoch)
+    end_after_steps(trainer, steps)
+    trainer.callbacks.append(BudgetValidations(steps, budget.validations))

@@ -57,7 +57,7 @@ def build_run(cfg: DictConfig) -> Run:
     data, model = build_data(cfg)
     trainer, compile_blocks = build_trainer(cfg)
     budget = build(BudgetConfig, "budget", cfg.budget)
-    apply_budget(trainer, budget, model, data.config.batch_size)
+    apply_budget(trainer, budget, model, data)
     tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "processes": trainer.world_size}
     torch.manual_seed(cfg.seed)

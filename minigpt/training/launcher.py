@@ -23,9 +23,11 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from torch.distributed.distributed_c10d import PrefixStore, Store, TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from minigpt.errors import UserError
+from minigpt.signals import Interrupted
 from minigpt.training.processes import (
     SingleCommand,
     count_launched,
@@ -267,10 +269,9 @@ def _raise_failure(store: Store, children: list[subprocess.Popen[bytes]]) -> Non
         raise OtherProcessFailedError(f"process {rank} failed: {kind}: {message}")
     for rank, child in enumerate(children, start=1):
         code = child.poll()
-        if code in (-signal.SIGINT, -signal.SIGTERM):
-            raise SystemExit(128 - code)
-        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-            raise SystemExit(code)
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            if code in (-signum, 128 + signum):
+                raise Interrupted(signum)
         if code:
             raise OtherProcessFailedError(f"process {rank} died with exit code {code}")
 

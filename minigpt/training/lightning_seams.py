@@ -7,6 +7,8 @@ new version of Lightning changes it.
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 
 def position(trainer: pl.Trainer) -> tuple[int, int]:
@@ -24,31 +26,93 @@ def epochs_completed(checkpoint: dict[str, Any]) -> int:
     return int(progress["processed"])
 
 
+def batches_done_in(checkpoint: dict[str, Any]) -> int:
+    """Batches of its epoch that a checkpoint has behind it."""
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    return int(progress["processed"])
+
+
 def count_training_batches(trainer: pl.Trainer) -> int:
     """Batches of an epoch, after trainer.limit_train_batches; it builds the training loader."""
     trainer.fit_loop.setup_data()
     return int(trainer.num_training_batches)
 
 
-def end_after_steps(trainer: pl.Trainer, steps: int, steps_between_validations: int) -> None:
-    """Make a built trainer count steps instead of epochs, validating across epochs."""
+def end_after_steps(trainer: pl.Trainer, steps: int) -> None:
+    """Make a built trainer count steps instead of epochs, also for its validations.
+
+    It validates where `validate_after_batch` says.
+    """
     trainer.fit_loop.max_epochs = -1
     trainer.fit_loop.epoch_loop.max_steps = steps
     trainer.check_val_every_n_epoch = None
-    trainer.val_check_interval = steps_between_validations
+    trainer.val_check_interval = steps
 
 
-def learning_rate_factor(trainer: pl.Trainer, step: int) -> float:
-    """The schedule's factor of a step, as the trainer's LambdaLR computes it."""
-    scheduler = trainer.lr_scheduler_configs[0].scheduler
-    return float(scheduler.lr_lambdas[0](step))
+def batches_done(trainer: pl.Trainer) -> int:
+    """Training batches of this epoch that are done, asked in any hook of training or validation."""
+    return int(trainer.fit_loop.epoch_loop.batch_progress.current.processed)
+
+
+def at_step_boundary(trainer: pl.Trainer) -> bool:
+    """False among accumulated batches, whose optimizer step is still to come."""
+    done = batches_done(trainer)
+    return done % trainer.accumulate_grad_batches == 0 or done >= trainer.num_training_batches
+
+
+def epoch_is_cut_short(trainer: pl.Trainer) -> bool:
+    """True if the epoch ends with batches left: by max_steps, max_time, a budget, an early stop."""
+    return batches_done(trainer) < trainer.num_training_batches
+
+
+def settle_position(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Set a checkpoint's counts to a place between two batches, whichever hook saves it.
+
+    Lightning saves its counters as they are in the middle of a hook. Loaded again, an epoch that
+    was cut short would count as whole, and each resume would add a batch to their total.
+    """
+    loops = checkpoint["loops"]["fit_loop"]
+    epochs, batches = loops["epoch_progress"], loops["epoch_loop.batch_progress"]
+    # An epoch counts as processed before the hooks of its end are called.
+    ends_now = epochs["current"]["processed"] == epochs["current"]["started"] > 0
+    epoch = epochs["current"]["processed"] - ends_now
+    done = batches["current"]["processed"]
+    if done >= trainer.num_training_batches:
+        epoch, done = epoch + 1, 0
+    begun = epoch + (done > 0)  # Lightning does not begin this epoch again
+    for counts in epochs["total"], epochs["current"]:
+        counts.update(ready=begun, started=begun, processed=epoch, completed=epoch)
+    for counts, count in (
+        (batches["total"], batches["total"]["processed"]),
+        (batches["current"], done),
+    ):
+        counts.update(ready=count, started=count, processed=count, completed=count)
+    batches["is_last_batch"] = False
+    checkpoint["epoch"] = epoch
+
+
+def validate_after_batch(trainer: pl.Trainer, due: bool) -> None:
+    """Say whether a validation follows the batch under way; it overrules val_check_interval."""
+    never = 2**62
+    trainer.val_check_batch = 1 if due else never
+
+
+def hide_later_events(logger: TensorBoardLogger, step: int) -> None:
+    """Make TensorBoard drop what its event files have after a step.
+
+    As SummaryWriter's purge_step does, which Lightning would repeat at every file it opens.
+    """
+    start = SessionLog(status=SessionLog.START)
+    writer = logger.experiment.file_writer
+    writer.add_event(Event(step=step + 1, file_version="brain.Event:2"))
+    writer.add_event(Event(step=step + 1, session_log=start))
 
 
 def leave_signals_alone(trainer: pl.Trainer) -> None:
-    """Keep Lightning from handling signals, which our own handlers do.
+    """Keep Lightning from handling signals; minigpt/signals.py does.
 
-    Its handler and its every batch broadcast a signal that may have come to one process only; the
-    others, which take part in no broadcast then, would hang.
+    Lightning's handler broadcasts a signal in the middle of a step. Where only one process got the
+    signal, the others do not take part, and all of them hang.
     """
     trainer._signal_connector.register_signal_handlers = lambda: None
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None

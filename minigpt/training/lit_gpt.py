@@ -19,24 +19,31 @@ from minigpt.errors import UserError, check_choice
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.loss import METHODS, next_token_loss, resolve_method
 from minigpt.training.finite import check_finite, scalar_read_syncs
-from minigpt.training.lightning_seams import count_training_batches
+from minigpt.training.lightning_seams import count_training_batches, settle_position
 from minigpt.training.loss_meter import nats_and_tokens
-from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig, lr_factor, make_optimizer
+from minigpt.training.optimizer import (
+    OptimizerConfig,
+    SchedulerConfig,
+    lr_factor,
+    make_optimizer,
+    use_configured_settings,
+)
 from minigpt.training.processes import loss_weight
 
 
 class LitGPT(pl.LightningModule):
     """A GPT under training.
 
-    Dropout's random state is set from (seed, epoch, batch, rank) before every step, so a step's
-    result depends on where it stands and not on how the process came to it.
+    Before every step dropout's random state is set from (seed, epoch, batch, rank). So a step has
+    the same result in a resumed run as in an undisturbed one. The configs may be plain dicts, as
+    a checkpoint has them; `LitGPT.load_from_checkpoint(path)` passes them in.
     """
 
     def __init__(
         self,
-        model: GPTConfig,
-        optimizer: OptimizerConfig,
-        scheduler: SchedulerConfig,
+        model: GPTConfig | dict[str, Any],
+        optimizer: OptimizerConfig | dict[str, Any],
+        scheduler: SchedulerConfig | dict[str, Any],
         tokenizer: dict[str, Any],
         data: dict[str, Any],
         loss: str,
@@ -45,6 +52,9 @@ class LitGPT(pl.LightningModule):
     ) -> None:
         super().__init__()
         check_loss(loss, label_smoothing)
+        model = GPTConfig(**model) if isinstance(model, dict) else model
+        optimizer = OptimizerConfig(**optimizer) if isinstance(optimizer, dict) else optimizer
+        scheduler = SchedulerConfig(**scheduler) if isinstance(scheduler, dict) else scheduler
         # Plain types only, so that the checkpoint opens with weights_only=True.
         self.save_hyperparameters(
             {
@@ -65,12 +75,13 @@ class LitGPT(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.seed = seed
         self.net = GPT(model)
-        self.trained = list(self.net.parameters())  # walking the modules costs every step
+        self.trained = list(self.net.parameters())  # a list, since walking the modules takes time
         self.grad_norm: Tensor | None = None  # of the last step, before clipping
+        self.learning_rate = math.nan  # of the last step
 
     @property
     def loss_method(self) -> str:
-        """The path of the loss on the device that the network is on."""
+        """The way the loss is computed on the network's device: dense, chunked or bfloat16."""
         return resolve_method(self.loss_name, self.device)
 
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
@@ -92,8 +103,8 @@ class LitGPT(pl.LightningModule):
     def _seed_dropout(self, batch_idx: int) -> None:
         place = [self.seed, self.current_epoch, batch_idx, self.global_rank]
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
-        # torch.manual_seed also records each call for every kind of device that there could be:
-        # a millisecond a step, and memory that only grows.
+        # Not torch.manual_seed: it records each call for every kind of device, which takes a
+        # millisecond a step and memory that only grows.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -111,6 +122,7 @@ class LitGPT(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         # Lightning's own clipping refuses fused AdamW under mixed precision, and hides the norm.
+        self.learning_rate = optimizer.param_groups[0]["lr"]
         gradients = [p.grad for p in self.trained if p.grad is not None]
         self.grad_norm = torch.nn.utils.get_total_norm(gradients)
         if not scalar_read_syncs(self):
@@ -141,9 +153,17 @@ class LitGPT(pl.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def on_train_start(self) -> None:
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, LambdaLR)
+        use_configured_settings(self.optimizer_config, schedule)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        settle_position(self.trainer, checkpoint)
+
 
 def check_loss(loss: str, label_smoothing: float) -> None:
-    """Raises UserError for a loss that there is not."""
+    """Raises UserError unless both settings of the training loss are allowed."""
     check_choice("loss", loss, METHODS)
     number = isinstance(label_smoothing, int | float) and not isinstance(label_smoothing, bool)
     if not (number and 0 <= label_smoothing < 1):

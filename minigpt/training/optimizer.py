@@ -1,4 +1,4 @@
-"""The optimiser's parameter groups, and learning-rate schedules as pure functions."""
+"""The optimizer's parameter groups, its settings on resume, and learning-rate schedules."""
 
 import math
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from minigpt.errors import UserError, check_choice, check_positive, check_types
 
 DECAYS = ("all", "matrices")
+NOT_DECAYED = 1  # the number of the parameter group without weight decay, where there is one
 SCHEDULES = ("none", "cosine_epoch", "warmup_cosine", "warmup_constant_decay")
 
 
@@ -22,7 +24,7 @@ class OptimizerConfig:
     eps: float
     weight_decay: float
     fused: bool  # one kernel for all parameters
-    decay: str  # all: every parameter; matrices: not the biases and norms
+    decay: str  # what weight decay covers: all parameters, or matrices (no biases, no norms)
 
     def __post_init__(self) -> None:
         check_types("optimizer", self)
@@ -40,7 +42,7 @@ class SchedulerConfig:
 
     name: str
     warmup_steps: int
-    decay_fraction: float  # warmup_constant_decay: the share of all steps that it falls over
+    decay_fraction: float  # of warmup_constant_decay: the share of all steps in which it falls
     min_ratio: float  # the lowest learning rate, as a share of optimizer.lr
 
     def __post_init__(self) -> None:
@@ -54,24 +56,48 @@ class SchedulerConfig:
 
 
 def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
-    """AdamW over the network's parameters, decayed as the config says."""
+    """AdamW over the network's parameters, in one group, or in two by weight decay."""
     parameters = [p for p in net.parameters() if p.requires_grad]
     decayed = [p for p in parameters if config.decay == "all" or p.dim() >= 2]
-    kept = [p for p in parameters if config.decay != "all" and p.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}]
-    if kept:
-        groups.append({"params": kept, "weight_decay": 0.0})
+    not_decayed = [p for p in parameters if config.decay != "all" and p.dim() < 2]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}]  # NOT_DECAYED is next
+    if not_decayed:
+        groups.append({"params": not_decayed, "weight_decay": 0.0})
     beta1, beta2 = config.betas
     return torch.optim.AdamW(
         groups, lr=config.lr, betas=(beta1, beta2), eps=config.eps, fused=config.fused
     )
 
 
+def use_configured_settings(config: OptimizerConfig, schedule: LambdaLR) -> None:
+    """Give a restored optimizer and its schedule the settings of this run's config.
+
+    A checkpoint restores the settings of the run that wrote it together with the moments, and
+    would silently win over changed keys.
+    """
+    optimizer = schedule.optimizer
+    beta1, beta2 = config.betas
+    for number, group in enumerate(optimizer.param_groups):
+        group.update(
+            lr=config.lr * schedule.lr_lambdas[number](schedule.last_epoch),
+            initial_lr=config.lr,
+            betas=(beta1, beta2),
+            eps=config.eps,
+            weight_decay=0.0 if number == NOT_DECAYED else config.weight_decay,
+            fused=config.fused,
+        )
+    schedule.base_lrs = [config.lr for _ in optimizer.param_groups]
+    schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
+    for parameter, state in optimizer.state.items():
+        # The fused kernel reads the step on the parameter's device, the others on the CPU.
+        state["step"] = state["step"].to(parameter.device if config.fused else "cpu")
+
+
 def lr_factor(config: SchedulerConfig, step: int, total_steps: int, epoch_steps: int) -> float:
     """The learning rate of a step (from 0) as a share of optimizer.lr.
 
-    cosine_epoch holds one rate through each epoch of epoch_steps, so epoch 0 has it whole; the
-    others move every step and end on min_ratio.
+    cosine_epoch keeps one rate through each epoch of epoch_steps, and the first epoch trains at
+    the full rate. The other schedules change the rate at every step and end on min_ratio.
     """
     warmup = min(config.warmup_steps, total_steps)
     if config.name == "none":
@@ -80,12 +106,12 @@ def lr_factor(config: SchedulerConfig, step: int, total_steps: int, epoch_steps:
         return cosine(step // epoch_steps, total_steps / epoch_steps, config.min_ratio)
     if step < warmup:
         return (step + 1) / warmup
-    last = total_steps - 1  # a last step of exactly min_ratio, whatever the length
+    last = total_steps - 1  # the last step has exactly min_ratio, whatever the length
     if config.name == "warmup_cosine":
         return cosine(step - warmup, last - warmup, config.min_ratio)
     decay_steps = max(1, round(config.decay_fraction * total_steps))
-    fallen = max(0, step - (last - decay_steps)) / decay_steps
-    return 1 - (1 - config.min_ratio) * min(1.0, fallen)
+    progress = max(0, step - (last - decay_steps)) / decay_steps
+    return 1 - (1 - config.min_ratio) * min(1.0, progress)
 
 
 def cosine(at: float, end: float, floor: float) -> float:

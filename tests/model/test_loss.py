@@ -157,3 +157,9 @@ def test_perplexity_is_exp_of_the_loss_and_infinite_on_overflow():
     assert perplexity(2.0) == pytest.approx(7.389056, abs=1e-6)
     assert perplexity(1000.0) == math.inf
     assert math.isnan(perplexity(math.nan))
+
+
+def test_a_wrong_shape_is_named_at_the_call():
+    hidden, weight, bias = torch.zeros(3, 4), torch.zeros(5, 4), torch.zeros(6)
+    with pytest.raises(TypeError, match="bias"):  # V is 5 in the weight
+        next_token_loss(hidden, weight, bias, torch.zeros(3, dtype=torch.int64))

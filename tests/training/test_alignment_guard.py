@@ -121,4 +121,4 @@ def test_a_leaking_mask_stops_a_run(tiny, type_train, monkeypatch):
 def test_an_impossibly_low_loss_on_unseen_text_stops_a_run(tiny, type_train):
     typed = type_train(*tiny, "callbacks.alignment_guard.min_loss=3.0", "optimizer.lr=0.01")
     assert typed.code == 2
-    assert "below the 3.0 that text never seen before allows" in typed.err
+    assert "below the 3.0 that unseen text allows" in typed.err

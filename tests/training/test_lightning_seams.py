@@ -1,8 +1,13 @@
 """What Lightning does not promise still is as lightning_seams.py takes it to be."""
 
+import signal
+
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -112,12 +117,99 @@ def test_the_batches_of_an_epoch_are_counted_before_training(fit):
     assert fit(max_epochs=1, limit_train_batches=3)[1].counted == 3
 
 
-def test_a_trainer_told_to_count_steps_ends_with_them_and_validates_across_epochs(fit):
-    trainer, line, _ = fit(prepare=lambda trainer: seams.end_after_steps(trainer, 8, 4))
+class ValidateAfter(pl.Callback):
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        seams.validate_after_batch(trainer, trainer.global_step + 1 in self.steps)
+
+
+def test_a_trainer_told_to_count_steps_ends_with_them_and_validates_where_it_is_told(fit):
+    trainer, line, _ = fit(
+        prepare=lambda trainer: seams.end_after_steps(trainer, 8), callbacks=[ValidateAfter(3, 8)]
+    )
     assert trainer.global_step == 8
-    assert line.validated_at == [4, 8]
+    assert line.validated_at == [3, 8]
 
 
-def test_the_factor_is_the_schedules(fit):
-    trainer, _, _ = fit(max_epochs=1)
-    assert [seams.learning_rate_factor(trainer, step) for step in (0, 1, 3)] == [1, 0.5, 0.25]
+class Record(pl.Callback):
+    """What the seams say at the end of each batch and of each epoch."""
+
+    def __init__(self):
+        self.batches, self.epochs = [], []
+
+    def on_train_batch_end(self, trainer, *_):
+        self.batches.append((seams.batches_done(trainer), seams.at_step_boundary(trainer)))
+
+    def on_train_epoch_end(self, trainer, module):
+        self.epochs.append(seams.epoch_is_cut_short(trainer))
+
+
+def test_a_step_ends_with_its_last_batch_or_with_the_epoch(fit):
+    record = Record()
+    fit(max_epochs=1, callbacks=[record], accumulate_grad_batches=2)
+    assert record.batches == [(1, False), (2, True), (3, False), (4, True), (5, True)]
+
+
+@pytest.mark.parametrize(("max_steps", "cut"), [(4, [True]), (5, [False]), (7, [False, True])])
+def test_an_epoch_with_batches_left_is_cut_short(fit, max_steps, cut):
+    record = Record()
+    fit(max_epochs=-1, max_steps=max_steps, callbacks=[record])
+    assert record.epochs == cut
+
+
+class Settle(pl.Callback):
+    """What LitGPT does with every checkpoint."""
+
+    def on_save_checkpoint(self, trainer, module, checkpoint):
+        seams.settle_position(trainer, checkpoint)
+
+
+@pytest.mark.parametrize("cut", [3, 5, 7])
+def test_a_settled_checkpoint_of_an_epoch_cut_short_continues_it(fit, tmp_path, cut):
+    path = tmp_path / "last.ckpt"
+    _, whole, _ = fit(max_epochs=-1, max_steps=12)
+    epoch = (cut - 1) // BATCHES
+    fit(max_epochs=-1, max_steps=cut, callbacks=[Settle(), SaveAt(path, epoch, None)])
+    checkpoint = torch.load(path, weights_only=True)
+    assert seams.batches_done_in(checkpoint) == cut % BATCHES
+    assert seams.epochs_completed(checkpoint) == cut // BATCHES
+    trainer, rest, _ = fit(max_epochs=-1, max_steps=12, callbacks=[Settle()], ckpt_path=path)
+    assert rest.batches == whole.batches[cut:]
+    assert rest.validated_at == [step for step in whole.validated_at if step > cut]
+    # Counted over all starts, as an undisturbed run's.
+    assert trainer.fit_loop.total_batch_idx == 11
+
+
+def test_tensorboard_drops_what_comes_after_a_step(tmp_path):
+    def log(name, steps, last_step=None):
+        logger = TensorBoardLogger(tmp_path, "", "", filename_suffix=name)
+        if last_step is not None:
+            seams.hide_later_events(logger, last_step)
+        for step in steps:
+            logger.log_metrics({"loss": step}, step)
+        logger.finalize("success")
+
+    log("a", range(1, 9))
+    log("b", range(5, 8), last_step=4)
+    for path in tmp_path.glob("events*"):
+        path.rename(tmp_path / f"events.out.tfevents.{path.name[-1]}")  # one second, one order
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6, 7]
+
+
+class Handlers(pl.Callback):
+    """Records who handles SIGTERM in the middle of training."""
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.sigterm = signal.getsignal(signal.SIGTERM)
+
+
+def test_lightning_can_be_kept_from_handling_signals(fit):
+    before, handlers = signal.getsignal(signal.SIGTERM), Handlers()
+    fit(max_epochs=1, callbacks=[handlers])
+    assert handlers.sigterm is not before  # once this fails, the seam is needed no more
+    fit(max_epochs=1, callbacks=[handlers], prepare=seams.leave_signals_alone)
+    assert handlers.sigterm is before
+    assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)  # the name that is replaced

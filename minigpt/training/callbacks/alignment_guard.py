@@ -142,7 +142,7 @@ def check_loss(loss: Callable[[Batch], Tensor], net: GPT, inputs: Tensor) -> Non
         if not abs(training_loss - plain) <= 0.02 + LOSS_TOLERANCE * plain:
             raise UserError(
                 f"alignment guard: the training loss of target {i} in the first batch is "
-                f"{training_loss:.4f}, but token {i + 1} after the tokens before it costs {plain:.4f}; "
+                f"{training_loss:.4f}, but the logits before it give {plain:.4f}; "
                 "the loss compares other tokens than the next"
             )
 

@@ -8,6 +8,11 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from minigpt.errors import UserError
 from minigpt.runs.run_folder import RunFolder
+from minigpt.training.lightning_seams import (
+    at_step_boundary,
+    batches_done_in,
+    count_training_batches,
+)
 from minigpt.training.processes import agree_on_largest
 
 
@@ -36,7 +41,8 @@ class BestCheckpoint(Checkpoint):
 class LastCheckpoint(Checkpoint):
     """Saves last.ckpt after every validation, at an epoch's end, and every so many minutes.
 
-    Always between two optimizer steps, from where a resumed run goes on exactly.
+    Always between two optimizer steps, from where a resumed run goes on exactly. For the same
+    reason a stop that is asked for among accumulated batches waits for their optimizer step.
     """
 
     def __init__(self, run_dir: str, minutes: float) -> None:
@@ -46,6 +52,17 @@ class LastCheckpoint(Checkpoint):
         self.seconds = 60 * minutes
         self._saved_at = time.monotonic()
         self._validated_since = False
+        self._stop_waits = False
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        done, batches = batches_done_in(checkpoint), count_training_batches(trainer)
+        if done >= batches:
+            raise UserError(
+                f"trainer.limit_train_batches leaves {batches} batches an epoch: the run to resume "
+                f"stands behind batch {done} of one; give it more, or leave the key out"
+            )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_at = time.monotonic()
@@ -53,11 +70,22 @@ class LastCheckpoint(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated_since = not trainer.sanity_checking
+        self._delay_stop(trainer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        self._delay_stop(trainer)
+
+    def _delay_stop(self, trainer: pl.Trainer) -> None:
+        """Take back trainer.should_stop until the optimizer step; max_time and patience set it."""
+        self._stop_waits = self._stop_waits or trainer.should_stop
+        trainer.should_stop = self._stop_waits and at_step_boundary(trainer)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx % trainer.accumulate_grad_batches:
+        if not at_step_boundary(trainer):
             return
         due = self._validated_since or time.monotonic() - self._saved_at >= self.seconds
         if agree_on_largest(trainer, int(due)):
@@ -67,6 +95,8 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
+        if not at_step_boundary(trainer):
+            return  # the checkpoint from before stays, from where a resumed run is exact
         trainer.save_checkpoint(self.path)
         self._saved_at = time.monotonic()
         self._validated_since = False

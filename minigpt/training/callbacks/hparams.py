@@ -9,7 +9,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from minigpt.config import flatten
 from minigpt.model.loss import perplexity
 from minigpt.training.callbacks.metrics import Metrics
+from minigpt.training.lightning_seams import hide_later_events
 from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.processes import is_first
 
 METRICS = ("hp/val_loss", "hp/val_perplexity", "hp/train_loss", "hp/tokens_per_second")
 
@@ -37,6 +39,11 @@ class TensorBoardHparams(pl.Callback):
         self.best = math.inf
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.ckpt_path and is_first(trainer):
+            # A resume before the first step writes the row again.
+            last_step = trainer.global_step or -1
+            for logger in _tensorboards(trainer):
+                hide_later_events(logger, last_step)
         if trainer.global_step:
             return  # resumed: the row is there
         assert isinstance(pl_module, LitGPT)

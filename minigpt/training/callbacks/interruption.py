@@ -1,51 +1,66 @@
-"""Ctrl-C and SIGTERM: finish the optimizer step, save where training stands, stop."""
+"""After Ctrl-C or SIGTERM: finish the optimizer step, save last.ckpt, stop."""
 
-import signal
-import threading
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
 
+from minigpt import signals
 from minigpt.runs.run_folder import RunFolder
+from minigpt.training.lightning_seams import at_step_boundary
 from minigpt.training.processes import agree_on_largest
 
 
-class Interrupted(SystemExit):
-    """Ends the process as a shell expects of a signal: exit code 128 + its number."""
+class Interruption(Checkpoint):
+    """Ends the run after a signal: between two optimizer steps, at an epoch's end, or in the test.
 
-
-class Interruption(pl.Callback):
-    """Makes either signal end the run between two optimizer steps, with a checkpoint of that place.
-
-    Lightning on its own saves nothing, stops Ctrl-C in mid-step and SIGTERM in mid-validation, and
-    exits with 0. A second signal does not wait.
+    Lightning on its own saves nothing, and stops Ctrl-C in the middle of a step. It sets its own
+    handler before it trains or tests, so ours are installed again at each start. A Checkpoint,
+    since Lightning calls those last, when all other callbacks have done their part.
     """
 
     def __init__(self, run_dir: str) -> None:
-        self.checkpoint = RunFolder(run_dir).last
-        self.signum: int | None = None
-        self.previous: dict[int, Any] = {}
+        self.path = RunFolder(run_dir).last
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        signals.hold()
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        signals.install()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Lightning has set its own handlers by now. Only the main thread is told of signals.
-        if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self.previous[signum] = signal.signal(signum, self._remember)
+        signals.install()
 
-    def _remember(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = signum
-        signal.signal(signum, signal.SIG_DFL)
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        signals.install()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx % trainer.accumulate_grad_batches:
-            return
-        if signum := agree_on_largest(trainer, self.signum or 0):
-            trainer.save_checkpoint(self.checkpoint)
-            raise Interrupted(128 + signum)
+        if at_step_boundary(trainer):
+            self._stop_if_asked(trainer, save=True)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop_if_asked(trainer, save=True)
+
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        # Training is over and saved; a resumed run only repeats the test.
+        self._stop_if_asked(trainer, save=False)
+
+    def _stop_if_asked(self, trainer: pl.Trainer, save: bool) -> None:
+        signum = agree_on_largest(trainer, signals.received())
+        if signum:
+            if save:
+                trainer.save_checkpoint(self.path)
+            raise signals.Interrupted(signum)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if not isinstance(exception, signals.Interrupted):
+            signals.release()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        while self.previous:
-            signal.signal(*self.previous.popitem())
+        signals.release()

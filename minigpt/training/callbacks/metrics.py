@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from minigpt.model.loss import perplexity
-from minigpt.training.lightning_seams import learning_rate_factor
+from minigpt.training.lightning_seams import epoch_is_cut_short
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.loss_meter import LossMeter, mean
 from minigpt.training.processes import is_first, sum_over_processes
@@ -28,6 +28,7 @@ class Metrics(pl.Callback):
         self._step_meter = LossMeter()  # since the last step that was logged
         self._eval_meter = LossMeter()
         self._timer_start = time.perf_counter()  # when the step meter was last emptied
+        self._epoch_logged_at: int | None = None  # the step
         self._trainer: pl.Trainer | None = None
 
     @staticmethod
@@ -88,12 +89,10 @@ class Metrics(pl.Callback):
         self.train_seconds += seconds
         self._step_meter.reset()
         self._timer_start = now
-        # The scheduler has already moved on to the next step's rate.
-        factor = learning_rate_factor(trainer, max(0, trainer.global_step - 1))
         self.latest = {
             "train/loss": loss,
             "train/perplexity": perplexity(loss),
-            "lr": pl_module.optimizer_config.lr * factor,
+            "lr": pl_module.learning_rate,
             "grad_norm": pl_module.grad_norm.item(),
             "tokens_per_second": tokens / seconds,
         }
@@ -102,7 +101,9 @@ class Metrics(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loss = self.epoch_loss(trainer)
         metrics = {"train/loss_epoch": loss, "train/perplexity_epoch": perplexity(loss)}
-        self._to_callbacks_and_loggers(trainer, pl_module, metrics)
+        pl_module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
+        if not epoch_is_cut_short(trainer):  # a resumed run ends this epoch, and logs it then
+            self._to_loggers(trainer, metrics)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._eval_meter.reset()
@@ -140,22 +141,19 @@ class Metrics(pl.Callback):
     ) -> float:
         loss = mean(self._summed(trainer, self._eval_meter))
         metrics = {f"{split}/loss": loss, f"{split}/perplexity": perplexity(loss)}
-        self._to_callbacks_and_loggers(trainer, pl_module, metrics)
+        # The processes agree already; without sync_dist Lightning would warn at every log.
+        pl_module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
+        self._to_loggers(trainer, metrics)
         return loss
 
     def _summed(self, trainer: pl.Trainer, meter: LossMeter) -> Tensor | None:
         return None if meter.totals is None else sum_over_processes(trainer, meter.totals)
 
-    def _to_callbacks_and_loggers(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, metrics: dict[str, float]
-    ) -> None:
-        # The processes agree already; without sync_dist Lightning would warn at every log.
-        pl_module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
-        self._to_loggers(trainer, metrics)
-
     def _to_loggers(self, trainer: pl.Trainer, metrics: dict[str, float]) -> None:
         # Lightning's self.log costs time at every step, and counts an epoch's end a step short.
-        if not trainer.testing:  # a test does not belong to an epoch
+        if not trainer.testing and self._epoch_logged_at != trainer.global_step:
+            # Once a step; a test does not belong to an epoch.
+            self._epoch_logged_at = trainer.global_step
             metrics = {"epoch": trainer.current_epoch + 1, **metrics}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, trainer.global_step)

@@ -20,11 +20,12 @@ from minigpt.runs.summary import (
     Test,
     TokenizerName,
 )
-from minigpt.training.callbacks.interruption import Interrupted
+from minigpt.signals import Interrupted
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.callbacks.samples import TextSamples
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.finite import DivergedError
+from minigpt.training.lightning_seams import epoch_is_cut_short
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import peak_memory
 from minigpt.training.processes import is_first
@@ -46,11 +47,12 @@ class RunSummary(pl.Callback):
         self.code_commit = code_commit
         self.commands = [command]  # the one that began the run, and those that resumed it
         self.epochs: list[Epoch] = []
+        self.unfinished_epoch: Epoch | None = None  # cut short; a resumed run ends it
         self.best: BestValidation | None = None
         self.test: Test | None = None
         self.earlier_seconds = 0.0  # of the starts before this one
         self.started = time.perf_counter()
-        self.training = False
+        self.active = False
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -72,7 +74,7 @@ class RunSummary(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_started = time.perf_counter()
-        self.training = True
+        self.active = True
         self.write(trainer, Status.RUNNING)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -91,24 +93,26 @@ class RunSummary(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = Metrics.of(trainer)
         loss, val_loss = metrics.epoch_loss(trainer), metrics.epoch_val_loss
-        self.epochs.append(
-            Epoch(
-                epoch=trainer.current_epoch + 1,
-                step=trainer.global_step,
-                train_loss=loss,
-                train_perplexity=perplexity(loss),
-                val_loss=val_loss,
-                val_perplexity=None if val_loss is None else perplexity(val_loss),
-                seconds=time.perf_counter() - self.epoch_started,
-            )
+        epoch = Epoch(
+            epoch=trainer.current_epoch + 1,
+            step=trainer.global_step,
+            train_loss=loss,
+            train_perplexity=perplexity(loss),
+            val_loss=val_loss,
+            val_perplexity=None if val_loss is None else perplexity(val_loss),
+            seconds=time.perf_counter() - self.epoch_started,
         )
+        if epoch_is_cut_short(trainer):
+            self.unfinished_epoch = epoch
+        else:
+            self.epochs.append(epoch)
         self.epoch_started = time.perf_counter()
         self.write(trainer, Status.RUNNING)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        if not self.training:
+        if not self.active:
             return  # a resume that was refused must not change the record of the run
         if isinstance(exception, Interrupted | KeyboardInterrupt):
             self.write(trainer, Status.INTERRUPTED)
@@ -117,13 +121,17 @@ class RunSummary(pl.Callback):
         self.write(trainer, status, str(exception) or type(exception).__name__)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.training = False
+        self.active = False
         self.write(trainer, Status.FINISHED)  # the test, should it be stopped, only adds to this
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.active = True
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
         loss = float(metrics["test/loss"])
         self.test = Test(loss=loss, perplexity=perplexity(loss))
+        self.active = False
 
     def write(self, trainer: pl.Trainer, status: Status, reason: str | None = None) -> None:
         """Replace summary.json; the first process writes.
@@ -157,7 +165,7 @@ class RunSummary(pl.Callback):
             vocab_size=lit.net.config.vocab_size,
             batches_per_epoch=int(trainer.num_training_batches),
             steps=trainer.global_step,
-            epochs=self.epochs,
+            epochs=[*self.epochs, *([self.unfinished_epoch] if self.unfinished_epoch else [])],
             best=self.best,
             test=self.test,
             tokens_seen=tokens_seen,
