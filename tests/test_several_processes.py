@@ -181,6 +181,15 @@ def test_an_error_in_one_process_ends_the_run_and_is_named(tiny, type_train, tmp
     assert summary(folder)["reason"] == message
 
 
+def test_a_strategy_that_copies_processes_is_refused(tiny, type_train, tmp_path):
+    typed = type_train(*tiny, *TWO, "+trainer.strategy=ddp_spawn")
+    assert (typed.code, typed.err) == (
+        2,
+        "error: trainer.strategy=ddp_spawn copies a process that has begun a run; use ddp\n",
+    )
+    assert run_folders(tmp_path) == []
+
+
 def test_a_process_ends_when_the_one_that_started_it_is_gone():
     script = (
         "from minigpt.commands.other_process import end_with_parent; import threading;"

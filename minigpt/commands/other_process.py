@@ -51,7 +51,7 @@ def end_with_parent() -> None:
 def take_part(environment: "ClusterEnvironment") -> None:
     """Wait for the first process, then train with the configuration that it sends."""
     from minigpt.commands.train import train
-    from minigpt.training.launcher import receive_job, report_failure
+    from minigpt.training.meeting import receive_job, report_failure
 
     try:
         with stop_signals(), report_failure(environment):
@@ -73,7 +73,7 @@ def run_by_launcher() -> Iterator[None]:
     if environment is None:
         yield
         return
-    from minigpt.training.launcher import release_waiting_processes
+    from minigpt.training.meeting import release_waiting_processes
     from minigpt.training.processes import count_launched, is_first_process
 
     if not is_first_process(environment):

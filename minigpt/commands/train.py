@@ -96,8 +96,9 @@ def train(
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.run_summary import RunSummary
-    from minigpt.training.launcher import Job, OtherProcessFailedError, join_processes
+    from minigpt.training.launcher import OtherProcessFailedError, join_processes
     from minigpt.training.lightning_seams import epochs_completed
+    from minigpt.training.meeting import Job
     from minigpt.training.memory import reset_peak_memory
     from minigpt.training.processes import find_environment, is_first, use_launched_processes
     from minigpt.version import code_commit

@@ -147,6 +147,11 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
     check_choice("trainer.compile", arguments["compile"], COMPILE)
     for key in ("keep_freed_memory", "tf32"):
         check_choice(f"trainer.{key}", arguments[key], (True, False))
+    strategy = str(arguments.get("strategy", "auto"))
+    if any(word in strategy for word in ("spawn", "fork", "notebook")):
+        raise UserError(
+            f"trainer.strategy={strategy} copies a process that has begun a run; use ddp"
+        )
     unlimited = -1
     for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps"):
         value = arguments[key]
