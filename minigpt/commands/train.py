@@ -10,9 +10,10 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from minigpt.command_lines import display_path, resume_command
+from minigpt.commands.other_process import COMMAND, run_by_launcher
 from minigpt.config import CONF, plain, share_cores
 from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
@@ -25,8 +26,8 @@ RESUME = "resume="
 
 def main() -> None:
     """Train what the command line says; a resumed run takes its configuration from its folder."""
-    with one_line_errors(), _say_if_stopped(), stop_signals():
-        share_cores()
+    share_cores()
+    with one_line_errors(), _say_if_stopped(), stop_signals(), run_by_launcher():
         arguments = sys.argv[1:]
         folders = [word.removeprefix(RESUME) for word in arguments if word.startswith(RESUME)]
         if folders and folders[-1] != "null":
@@ -95,13 +96,16 @@ def train(
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.run_summary import RunSummary
+    from minigpt.training.launcher import OtherProcessFailedError, join_processes
     from minigpt.training.lightning_seams import epochs_completed
+    from minigpt.training.meeting import Job
     from minigpt.training.memory import reset_peak_memory
-    from minigpt.training.processes import is_first
+    from minigpt.training.processes import find_environment, is_first, use_launched_processes
     from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
     resume_from = checkpoint_to_resume(run) if resume else None
+    use_launched_processes(config, find_environment())
     parts = build_run(config)
     trainer = parts.trainer
     if resume_from:
@@ -125,18 +129,24 @@ def train(
     command = shlex.join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]])
     summary = RunSummary(run, command, overrides, commit)
     trainer.callbacks[2:2] = [summary, TensorBoardHparams(plain(config))]
+    job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)
     try:
-        trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
-        if run.best.exists():  # there is none where a run ended before its first validation
-            # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
-            parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
-        if len(parts.data.blocks["test"]):
-            trainer.test(parts.lit, parts.data, verbose=False)
+        with join_processes(trainer, job, COMMAND):
+            trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
+            if run.best.exists():  # there is none where a run ended before its first validation
+                # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
+                parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
+            if len(parts.data.blocks["test"]):
+                trainer.test(parts.lit, parts.data, verbose=False)
+            summary.write(trainer, Status.FINISHED)
     except Interrupted as stop:
         if run.last.exists():
             stop.hint = f"; continue with: {resume_command(run.path)}"
         raise
-    summary.write(trainer, Status.FINISHED)
+    except OtherProcessFailedError as error:
+        # Until now all that this process knew was that it lost the connection.
+        summary.on_exception(trainer, parts.lit, error)
+        raise
     if is_first(trainer):
         print_report(run)
     return summary.best.val_loss if summary.best else None

@@ -25,9 +25,11 @@ from minigpt.training.callbacks.finite_watch import FiniteWatch
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.checkpoint_io import DurableCheckpointIO
 from minigpt.training.data_module import TokenDataModule
+from minigpt.training.lightning_seams import leave_signals_alone
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import keep_freed_memory
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
+from minigpt.training.processes import find_environment
 
 OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
 COMPILE = (False, True, "reduce-overhead")
@@ -105,6 +107,7 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
     callbacks += [instantiate(plain(c)) for c in (cfg.callbacks or {}).values()]
     loggers = [instantiate(plain(c)) for c in (cfg.logger or {}).values()]
     quieten_lightning()
+    environment = find_environment()
     try:
         trainer = pl.Trainer(
             **arguments,
@@ -112,7 +115,7 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
             logger=loggers,
             enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
             enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
-            plugins=[DurableCheckpointIO()],
+            plugins=[DurableCheckpointIO(), environment],
             default_root_dir=cfg.run_dir,
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
@@ -121,6 +124,7 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
         found = {line.lower().find(key): key for key in arguments if key in line.lower()}
         key = found[min(found)] if found else "accelerator"  # "No supported gpu backend found!"
         raise UserError(f"trainer.{key}={arguments[key]}: {line}") from None
+    leave_signals_alone(trainer)
     return trainer, compile_blocks
 
 
@@ -143,6 +147,11 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
     check_choice("trainer.compile", arguments["compile"], COMPILE)
     for key in ("keep_freed_memory", "tf32"):
         check_choice(f"trainer.{key}", arguments[key], (True, False))
+    strategy = str(arguments.get("strategy", "auto"))
+    if any(word in strategy for word in ("spawn", "fork", "notebook")):
+        raise UserError(
+            f"trainer.strategy={strategy} copies a process that has begun a run; use ddp"
+        )
     unlimited = -1
     for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps"):
         value = arguments[key]

@@ -54,5 +54,8 @@ class FiniteWatch(pl.Callback):
         metrics = Metrics.of(trainer)
         if metrics.has_unlogged_loss:
             check_finite(
-                trainer, metrics.loss_since_log(), "the loss since the last log", consequence
+                trainer,
+                metrics.loss_since_log(trainer),
+                "the loss since the last log",
+                consequence,
             )

@@ -40,9 +40,9 @@ class Metrics(pl.Callback):
         """Mean training loss of the epoch so far; every process has to ask."""
         return mean(self._summed(trainer, self._epoch_meter))
 
-    def loss_since_log(self) -> float:
-        """Mean training loss of this process since the last log; NaN without a token."""
-        return mean(self._step_meter.totals)
+    def loss_since_log(self, trainer: pl.Trainer) -> float:
+        """Mean training loss since the last log; every process has to ask."""
+        return mean(self._summed(trainer, self._step_meter))
 
     @property
     def has_unlogged_loss(self) -> bool:
@@ -173,10 +173,17 @@ class Metrics(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         assert self._trainer is not None
-        if is_first(self._trainer):  # the sums are of all processes together
-            self._epoch_meter.load(state_dict["epoch"])
-            self._step_meter.load(state_dict["step"])
+        self._epoch_meter.load(self._part_of(state_dict["epoch"]))
+        self._step_meter.load(self._part_of(state_dict["step"]))
         self.latest = state_dict["latest"]
         self.epoch_val_loss = state_dict["epoch_val_loss"]
         self.tokens_seen = state_dict["tokens_seen"]
         self.train_seconds = state_dict["train_seconds"]
+
+    def _part_of(self, totals: list[float] | None) -> list[float] | None:
+        """What this process starts with, so that the sum over processes is the checkpoint's.
+
+        Zeros in all but the first, since a sum needs every process to take part.
+        """
+        assert self._trainer is not None
+        return totals if totals is None or is_first(self._trainer) else [0.0, 0.0]
