@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 
@@ -311,38 +310,20 @@ def test_a_callback_can_be_left_out(tiny, type_train, tmp_path):
     assert summary(folder)["status"] == "finished"
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's compiler looks at everything
-def test_compiled_blocks_train_as_eager_ones_do(tiny, type_train, tmp_path):
+def test_compiled_blocks_train_as_eager_ones_do(tiny, tmp_path):
+    # In processes of their own: the compiler cannot look through the shapes' checker.
     for flag in ("true", "false"):
-        typed = type_train(*tiny, f"trainer.compile={flag}", f"name={flag}", "model.dropout=0",
-                           "trainer.precision=32-true")  # fmt: skip
-        assert typed.code == 0
+        arguments = [*tiny, f"trainer.compile={flag}", f"name={flag}", "model.dropout=0"]
+        done = subprocess.run(
+            [sys.executable, REPOSITORY / "train.py", *arguments, "trainer.precision=32-true"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
     false, true = run_folders(tmp_path)
     assert weights(true).keys() == weights(false).keys()
     assert summary(true)["epochs"][-1]["train_loss"] == pytest.approx(
         summary(false)["epochs"][-1]["train_loss"], rel=1e-4
     )
-
-
-def test_two_processes_train_as_one_does_on_the_same_batches(tiny, type_train, tmp_path):
-    same = [*tiny, *EXACT, "model.dropout=0", "trainer.limit_train_batches=5"]
-    type_train(*same, "name=one")
-    command = [sys.executable, str(REPOSITORY / "train.py"), *same, "name=two"]
-    two = subprocess.run(
-        [*command, "trainer.devices=2", "data.batch_size=8"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (two.returncode, two.stderr) == (0, "")
-    one, two = run_folders(tmp_path)  # and no third, made by the second process
-    assert summary(two)["status"] == "finished"
-    assert summary(two)["tokens_seen"] == pytest.approx(summary(one)["tokens_seen"], rel=0.01)
-    for ours, theirs in zip(summary(two)["epochs"], summary(one)["epochs"], strict=True):
-        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
-        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-5)
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(tiny, type_train, tmp_path):

@@ -97,10 +97,10 @@ def train(
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.run_summary import RunSummary
     from minigpt.training.launcher import OtherProcessFailedError, join_processes
-    from minigpt.training.lightning_seams import epochs_completed
     from minigpt.training.meeting import Job
     from minigpt.training.memory import reset_peak_memory
     from minigpt.training.processes import find_environment, is_first, use_launched_processes
+    from minigpt.training.resume import check_longer
     from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
@@ -111,18 +111,7 @@ def train(
     if resume_from:
         checkpoint = read_checkpoint(resume_from)
         check_resumable(checkpoint, dict(parts.lit.hparams))
-        done, max_epochs = epochs_completed(checkpoint), trainer.max_epochs
-        if max_epochs is not None and 0 <= max_epochs < done:
-            raise UserError(
-                f"trainer.max_epochs={max_epochs}: the run to resume has {done} epochs behind it; "
-                "ask for more"
-            )
-        if 0 <= trainer.max_steps < checkpoint["global_step"]:
-            raise UserError(
-                f"the run to resume has {checkpoint['global_step']} steps behind it, and its "
-                f"length is now {trainer.max_steps}; raise trainer.max_steps, or the budget that "
-                "sets it"
-            )
+        check_longer(checkpoint, trainer)
     if is_first(trainer):
         run.write_config(resolved(config))
     reset_peak_memory()

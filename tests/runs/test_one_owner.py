@@ -38,5 +38,6 @@ def test_no_other_room_names_a_file_of_a_run():
             named = {name for text in strings(path) for name in names if name in text.split("/")}
             assert not named, path
     for path in (ROOT.parent / "conf").rglob("*.yaml"):
-        values = [line.split(" #")[0] for line in path.read_text().splitlines() if line[:1] != "#"]
-        assert not [line for line in values if any(name in line for name in names)], path
+        for line in path.read_text("utf-8").splitlines():
+            value = line.partition("#")[0].partition(":")[2]
+            assert names.isdisjoint(value.strip().split("/")), path
