@@ -14,6 +14,16 @@ def resume_command(folder: Path) -> str:
     return shlex.join(["python", "train.py", f"resume={display_path(folder)}"])
 
 
+def tensorboard_command(folder: Path) -> str:
+    return shlex.join(["tensorboard", "--logdir", str(display_path(folder))])
+
+
+def generate_command(run: Path) -> str:
+    """The command that writes text with a run's last weights."""
+    words = ["minigpt", "generate", str(display_path(run)), "--which", "last", "--prompt", "The"]
+    return shlex.join(words)
+
+
 def hydra_value(text: str) -> str:
     """Text quoted for Hydra's grammar, so that commas, brackets and spaces mean themselves.
 

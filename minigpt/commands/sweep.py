@@ -66,7 +66,7 @@ class Sweep(Callback):
             traceback.print_exception(error)
             _say(f"the report failed: {_reason(error)}; the runs are in {folder}")
             raise SystemExit(1) from None
-        unfinished = [run for run in runs if run.status != "finished"]
+        unfinished = [run for run in runs if not run.is_finished]
         if unfinished:
             _say(
                 f"{len(unfinished)} of {len(runs)} jobs did not finish; "

@@ -91,6 +91,7 @@ def train(
     """
     # Imported only now: --help and a mistyped key must not wait for torch.
     from minigpt.reports.run_report import print_report
+    from minigpt.reproductions.all_reports import REPRODUCTIONS
     from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_checkpoint
     from minigpt.runs.summary import Status
     from minigpt.training.build import build_run
@@ -137,7 +138,7 @@ def train(
         summary.on_exception(trainer, parts.lit, error)
         raise
     if is_first(trainer):
-        print_report(run)
+        print_report(run, REPRODUCTIONS)
     return summary.best.val_loss if summary.best else None
 
 

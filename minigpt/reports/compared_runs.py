@@ -12,105 +12,106 @@ from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
 from minigpt.runs.metrics import read_metrics
 from minigpt.runs.run_folder import RunFolder, find_run_folders
-from minigpt.runs.summary import Status
+from minigpt.runs.summary import Status, Summary
 
-# What says where a run writes and what it shows, not what it does.
-PLUMBING = ("name", "run_dir", "resume", "reference", "callbacks.", "logger.", "data.root",
+# Keys that say where a run writes and what it shows, not what it does.
+PLUMBING = ("name", "run_dir", "resume", "callbacks.", "logger.", "data.root",
             "data.eval_batch_size", "trainer.log_every_n_steps", "trainer.enable_")  # fmt: skip
 
+# A key that by default refers to another, and follows it.
+FOLLOWING = {"model.embd_dropout": "model.dropout", "data.stride": "model.block_size"}
 
-@dataclass
-class Run:
-    """A run as its folder tells it."""
+Point = tuple[float, float, float, float]  # step, tokens, seconds of training, value
 
-    folder: Path
-    name: str
-    config: dict[str, Any]  # flat: "optimizer.lr" -> 0.001
-    summary: dict[str, Any]
-    experiment: str | None  # what the configuration calls itself
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run as its folder tells it. Figures are NaN where the run did not come so far."""
+
+    folder: RunFolder
+    name: str  # the shortest ending of the path that tells it from the others
+    settings: dict[str, Any]  # flat: "optimizer.lr" -> 0.001
+    summary: Summary
+    experiment: str | None  # the configuration's `name`
 
     @property
-    def status(self) -> str:
-        """How the run stands or ended."""
-        return str(self.summary["status"])
-
-    @property
-    def reason(self) -> str:
-        return self.summary.get("reason") or ""
-
-    def figure(self, *path: str) -> float:
-        """A number of the summary, or NaN where the run did not come so far."""
-        found: Any = self.summary
-        for key in path:
-            found = found.get(key) if isinstance(found, dict) else None
-        return float(found) if isinstance(found, int | float) else math.nan
+    def is_finished(self) -> bool:
+        return self.summary.status is Status.FINISHED
 
     @property
     def val_loss(self) -> float:
         """The best held-out loss."""
-        return self.figure("best", "val_loss")
+        return self.summary.best.val_loss if self.summary.best else math.nan
 
     @property
     def train_loss(self) -> float:
         """The last epoch's."""
-        return self.figure("final", "train_loss")
+        return self.summary.final.train_loss if self.summary.final else math.nan
 
     @property
     def gap(self) -> float:
-        """Held-out minus training loss at the end, in nats."""
-        return self.figure("final", "val_loss") - self.train_loss
+        """Held-out less training loss at the end, in nats; NaN without a validation there."""
+        final = self.summary.final
+        if final is None or final.val_loss is None:
+            return math.nan
+        return final.val_loss - final.train_loss
 
     @property
-    def seconds(self) -> float:
-        return self.figure("wall_seconds")
-
-    @property
-    def tokens(self) -> float:
-        return self.figure("tokens_seen")
+    def test_loss(self) -> float:
+        return self.summary.test.loss if self.summary.test else math.nan
 
     @property
     def parameters(self) -> float:
-        return self.figure("parameters")
+        return _number(self.summary.parameters)
+
+    @property
+    def peak_memory(self) -> float:
+        """Bytes."""
+        return _number(self.summary.peak_memory_bytes)
+
+    @property
+    def tokens_per_second(self) -> float:
+        return _number(self.summary.tokens_per_second)
 
     @cached_property
     def flops(self) -> float:
         """Spent on training."""
-        shape = {k.removeprefix("model."): v for k, v in self.config.items() if k[:6] == "model."}
-        shape["vocab_size"] = self.summary.get("vocab_size")
-        shape.setdefault("positions", "learned")  # the only ones, in runs that do not say
+        shape = {
+            key.removeprefix("model."): value
+            for key, value in self.settings.items()
+            if key.startswith("model.")
+        }
+        shape["vocab_size"] = self.summary.vocab_size
         try:
-            return training_flops_per_token(GPTConfig(**shape)) * self.tokens
-        except (TypeError, ValueError):
+            return training_flops_per_token(GPTConfig(**shape)) * self.summary.tokens_seen
+        except (TypeError, ValueError):  # a shape of another version
             return math.nan
 
-    def series(self, metric: str) -> list[tuple[float, float, float, float]]:
-        """(step, tokens, seconds, value) of each time that a metric was logged, in order.
+    @cached_property
+    def history(self) -> list[dict[str, float]]:
+        """The metrics, one row a logged step."""
+        return read_metrics(self.folder.metrics)
 
-        Seconds are of training alone: tokens over the speed at the time.
-        """
-        found, tokens, seconds, last_step = [], 0.0, 0.0, 0
-        steps = self.figure("steps")
-        if steps > 0 and self.tokens > 0:
-            per_step = self.tokens / steps
-        else:  # still at its first log
-            per_step = float(self.config["data.batch_size"] * self.config["model.block_size"])
+    def series(self, metric: str) -> list[Point]:
+        """Each time that a metric was logged. Seconds are tokens over the speed at the time."""
+        steps, tokens_seen = self.summary.steps, self.summary.tokens_seen
+        if steps > 0 and tokens_seen > 0:
+            per_step = tokens_seen / steps
+        else:  # the run has logged nothing yet
+            per_step = float(self.settings["data.batch_size"] * self.settings["model.block_size"])
+        points: list[Point] = []
+        seconds, last_step = 0.0, 0.0
         for row in self.history:
-            step = int(row["step"])
-            tokens = step * per_step
+            step = row["step"]
             if row.get("tokens_per_second"):
                 seconds += (step - last_step) * per_step / row["tokens_per_second"]
                 last_step = step
             if metric in row:
-                found.append((float(step), tokens, seconds, row[metric]))
-        return found
-
-    @cached_property
-    def history(self) -> list[dict[str, float]]:
-        """One row a logged step."""
-        return read_metrics(RunFolder(self.folder).metrics)
+                points.append((step, step * per_step, seconds, row[metric]))
+        return points
 
 
-def find_runs(places: Sequence[Path]) -> list[Run]:
+def find_runs(places: Sequence[Path]) -> list[ComparedRun]:
     """Every run in and below the given folders, each once, in the order of their names.
 
     Raises UserError where a place does not exist or holds no run.
@@ -121,22 +122,26 @@ def find_runs(places: Sequence[Path]) -> list[Run]:
             raise UserError(f"{place} is not a folder; name run folders or a sweep's")
         runs = {run.path: run for run in find_run_folders(place.resolve())}
         if not runs:
-            raise UserError(f"{place} holds no run: there is no config.yaml in or below it")
+            raise UserError(f"{place} holds no run of minigpt, nor does a folder below it")
         folders.update({path: runs[path] for path in sorted(runs, key=_natural)})
     names = _names(list(folders))
     return [_read(run, name) for run, name in zip(folders.values(), names, strict=True)]
 
 
-def _read(run: RunFolder, name: str) -> Run:
-    content = run.read_config()
-    flat = flatten(content)
-    experiment = content.get("name")
+def _read(run: RunFolder, name: str) -> ComparedRun:
+    config = run.read_config()
     try:
-        summary = run.read_summary().model_dump()
+        summary = run.read_summary()
     except UserError:
-        summary = {"status": Status.FAILED, "reason": "it stopped before its first step"}
-    settings = {key: value for key, value in flat.items() if not key.startswith(PLUMBING)}
-    return Run(run.path, name, settings, summary, experiment)
+        summary = Summary(status=Status.FAILED, reason="it stopped before its first step")
+    settings = {
+        key: value for key, value in flatten(config).items() if not key.startswith(PLUMBING)
+    }
+    return ComparedRun(run, name, settings, summary, config.get("name"))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _names(folders: list[Path]) -> list[str]:
@@ -149,22 +154,19 @@ def _names(folders: list[Path]) -> list[str]:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """So that job 10 comes after job 9."""
+    """A sort key that puts job 10 after job 9."""
     return [(int(part.partition("-")[0]), part) if part.partition("-")[0].isdigit() else (0, part)
             for part in path.parts]  # fmt: skip
 
 
-# Keys that refer to another by default, and follow it.
-FOLLOWING = {"model.embd_dropout": "model.dropout", "data.stride": "model.block_size"}
+def differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
+    """The keys of the configuration that are not the same in all runs, most important first.
 
-
-def differing(runs: Sequence[Run]) -> list[str]:
-    """The keys of the configuration that are not the same in all runs, most telling first.
-
-    One that refers to another goes where both always change together.
+    A key that refers to another is left out where both always change together.
     """
-    values = {key: [run.config.get(key) for run in runs] for run in runs for key in run.config}
-    changed = [key for key, found in values.items() if any(v != found[0] for v in found)]
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    values = {key: [run.settings.get(key) for run in runs] for key in keys}
+    changed = [key for key, column in values.items() if any(v != column[0] for v in column)]
     kept = [key for key in changed if values[key] != values.get(FOLLOWING.get(key, ""))]
     return sorted(kept, key=_importance)
 
@@ -174,12 +176,12 @@ def _importance(key: str) -> tuple[int, str]:
     return (first.index(key) if key in first else len(first) + (key == "seed"), key)
 
 
-def ranked(runs: Sequence[Run]) -> list[Run]:
-    """Least held-out loss first; finished runs before others, and those without one last."""
+def ranked(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
+    """Lowest held-out loss first; finished runs before others, and those without a loss last."""
     return sorted(
         runs,
         key=lambda run: (
-            run.status != "finished",
+            not run.is_finished,
             math.isnan(run.val_loss),
             run.val_loss if not math.isnan(run.val_loss) else 0.0,
         ),

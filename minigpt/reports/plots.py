@@ -2,16 +2,22 @@
 
 import io
 import math
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+# matplotlib asks MPLBACKEND at its import; a notebook sets one that exists only there. Pictures are
+# drawn without a window, so none is needed.
+os.environ.pop("MPLBACKEND", None)
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from minigpt.reports.compared_runs import Run
+from minigpt.reports.compared_runs import ComparedRun, Point
+from minigpt.statistics.pareto import pareto_front
 
 # Okabe and Ito's palette (2008), which the colour-blind can tell apart too, without its black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C7300")
@@ -38,10 +44,8 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 
-Series = Callable[[Run], list[tuple[float, float, float, float]]]
 
-
-def curves(runs: Sequence[Run], ink: str | None = None) -> str:
+def curves(runs: Sequence[ComparedRun], ink: str | None = None) -> str:
     """Training and held-out loss over steps, tokens and training time.
 
     An element to stand in a page, in the page's ink, or with one of its own a file.
@@ -71,9 +75,9 @@ def curves(runs: Sequence[Run], ink: str | None = None) -> str:
 
 def _curve(
     axes: Axes,
-    run: Run,
+    run: ComparedRun,
     number: int,
-    points: list[tuple[float, float, float, float]],
+    points: list[Point],
     which: int,
     unit: float,
     metric: str,
@@ -107,11 +111,11 @@ def _losses_only(axes: Axes, values: list[float]) -> None:
         axes.set_ylim(low - room, high + room)
 
 
-def heat_map(runs: Sequence[Run], rows: str, columns: str) -> str:
+def heat_map(runs: Sequence[ComparedRun], rows: str, columns: str) -> str:
     """The best held-out loss over two swept keys, the least of each cell's runs."""
     cells: dict[tuple[float, float], float] = {}
     for run in runs:
-        at = (run.config.get(rows), run.config.get(columns))
+        at = (run.settings.get(rows), run.settings.get(columns))
         if all(isinstance(value, int | float) for value in at) and math.isfinite(run.val_loss):
             key = (float(at[0]), float(at[1]))  # type: ignore[arg-type]
             cells[key] = min(run.val_loss, cells.get(key, math.inf))
@@ -136,9 +140,9 @@ def heat_map(runs: Sequence[Run], rows: str, columns: str) -> str:
         return _svg(figure, None)
 
 
-def costs(runs: Sequence[Run]) -> str:
+def costs(runs: Sequence[ComparedRun]) -> str:
     """The best held-out loss against parameters and against compute, with the Pareto front."""
-    runs = [run for run in runs if run.status == "finished"]
+    runs = [run for run in runs if run.is_finished]
     shown = [run for run in runs if math.isfinite(run.val_loss)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -172,15 +176,6 @@ def costs(runs: Sequence[Run]) -> str:
             axes.set_xlabel(label)
         panels[0].set_ylabel("best held-out loss (nats)")
         return _svg(figure, None)
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those that no other beats in cost and loss at once, by rising cost."""
-    front: list[tuple[float, float]] = []
-    for cost, loss in sorted(points):
-        if not front or loss < front[-1][1]:
-            front.append((cost, loss))
-    return front
 
 
 def _amount(value: float) -> str:

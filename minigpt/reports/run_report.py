@@ -1,92 +1,83 @@
 """What a person reads when a run ends: its epochs, the verdict, a sample, and where to look."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from minigpt.command_lines import display_path
+from minigpt.command_lines import display_path, generate_command, tensorboard_command
+from minigpt.reports.reproduction import Reproduction
+from minigpt.reports.text import short_perplexity
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Summary
 
 
-def print_report(run: RunFolder, console: Console | None = None) -> None:
-    """Prints a finished run from its folder alone."""
+def print_report(
+    run: RunFolder, reproductions: Sequence[Reproduction] = (), console: Console | None = None
+) -> None:
+    """Print a finished run from its folder alone."""
     console = console or Console(highlight=False)
     summary = run.read_summary()
-    reference = matching_reference(run.read_config(), summary)
-    console.print(epoch_table(summary, reference))
-    console.print(Text.assemble(("verdict  ", "bold"), verdict(summary)))
-    if reference:
-        console.print(Text.assemble(("report   ", "bold"), deviation(summary, reference)))
+    published = next(filter(None, (r.epoch_losses(summary) for r in reproductions)), None)
+    console.print(epoch_table(summary, published))
+    for name, text in _lines(summary, published):
+        console.print(Text.assemble((f"{name:<9}", "bold"), text))
+    if sample := summary.sample:
+        console.print(
+            Text.assemble(("sample   ", "bold"), (sample.prompt, "underline"), sample.text)
+        )
+    # Commands stay on one line each, so that they can be copied.
+    for name, text in {
+        "run": str(display_path(run.path)),
+        "look": tensorboard_command(run.path.parent),
+        "generate": generate_command(run.path),
+    }.items():
+        console.print(Text.assemble((f"{name:<9}", "bold"), text), soft_wrap=True)
+
+
+def _lines(summary: Summary, published: dict[int, float] | None) -> list[tuple[str, str]]:
+    lines = [("verdict", verdict(summary))]
+    if published:
+        lines.append(("report", deviation(summary, published)))
     if test := summary.test:
-        text = f"loss {test.loss:.3f}, perplexity {test.perplexity:,.2f}"
+        text = f"loss {test.loss:.3f}, perplexity {short_perplexity(test.perplexity)}"
         if best := summary.best:
             text += (
                 ", with the weights of the best held-out loss "
                 f"(epoch {best.epoch}, step {best.step:,})"
             )
-        console.print(Text.assemble(("test     ", "bold"), text))
-    if summary.tokens_per_second:
-        console.print(
-            Text.assemble(
-                ("speed    ", "bold"),
-                f"{summary.tokens_per_second:,.0f} tokens/s, "
-                f"{summary.wall_seconds:,.0f} s in all, peak memory "
-                f"{(summary.peak_memory_bytes or 0) / 2**30:.2f} GiB",
+        lines.append(("test", text))
+    if summary.tokens_per_second and summary.peak_memory_bytes:
+        lines.append(
+            (
+                "speed",
+                f"{summary.tokens_per_second:,.0f} tokens/s, {summary.wall_seconds:,.0f} s in all, "
+                f"peak memory {summary.peak_memory_bytes / 2**30:.2f} GiB",
             )
         )
-    if sample := summary.sample:
-        console.print(
-            Text.assemble(("sample   ", "bold"), (sample.prompt, "underline"), sample.text)
-        )
-    shown = display_path(run.path)
-    # Commands stay on one line each, so that they can be copied.
-    for name, text in {
-        "run      ": f"{shown}",
-        "look     ": f"tensorboard --logdir {shown.parent}",
-        "generate ": f"minigpt generate {shown} --which last --prompt 'The'",
-    }.items():
-        console.print(Text.assemble((name, "bold"), text), soft_wrap=True)
+    return lines
 
 
-def matching_reference(config: Any, summary: Summary) -> dict[int, float] | None:
-    """The report's {epoch: training loss} if this run did what the report did, else None."""
-    reference = config.get("reference")
-    if not reference:
-        return None
-    for key in ("parameters", "batches_per_epoch"):
-        if getattr(summary, key) != reference[key]:
-            return None
-    return {int(epoch): float(loss) for epoch, loss in reference["train_loss"].items()}
-
-
-def epoch_table(summary: Summary, reference: dict[int, float] | None) -> Table:
-    """A row an epoch: training and held-out loss and perplexity, and the report's training loss."""
-    table = Table(title=f"{summary.parameters:,} parameters", title_justify="left")
+def epoch_table(summary: Summary, published: dict[int, float] | None) -> Table:
+    """A row an epoch: training and held-out loss and perplexity, and a report's training loss."""
+    table = Table(title=f"{summary.parameters or 0:,} parameters", title_justify="left")
     columns = ["epoch", "train\nloss", "\nppl", "held-out\nloss", "\nppl", "\nseconds"]
-    if reference:
+    if published:
         columns[3:3] = ["report's\nloss", "\nppl"]
     for column in columns:
         table.add_column(column, justify="right")
     for row in summary.epochs:
-        cells = [f"{row.epoch}", f"{row.train_loss:.3f}", short(row.train_perplexity)]
-        if reference:
-            theirs = reference.get(row.epoch)
-            cells += ["", ""] if theirs is None else [f"{theirs:.2f}", short(math.exp(theirs))]
-        held_out = row.val_loss
-        cells += ["", ""] if held_out is None else [f"{held_out:.3f}", short(row.val_perplexity)]
+        cells = [f"{row.epoch}", f"{row.train_loss:.3f}", short_perplexity(row.train_perplexity)]
+        if published:
+            loss = published.get(row.epoch)
+            cells += ["", ""] if loss is None else [f"{loss:.2f}", short_perplexity(math.exp(loss))]
+        cells += ["", ""] if row.val_loss is None else [
+            f"{row.val_loss:.3f}", short_perplexity(row.val_perplexity)
+        ]  # fmt: skip
         table.add_row(*cells, f"{row.seconds:.1f}")
     return table
-
-
-def short(perplexity: float | None) -> str:
-    """Two decimals while they mean something, else a whole number."""
-    if perplexity is None:
-        return ""
-    return f"{perplexity:.2f}" if perplexity < 100 else f"{perplexity:,.0f}"
 
 
 def verdict(summary: Summary) -> str:
@@ -94,40 +85,38 @@ def verdict(summary: Summary) -> str:
 
     Memorised: held-out loss ends above its best while training loss fell, a nat or more apart.
     Generalised: held-out loss ends at its best, close to training loss. Neither yet: it is still
-    above three quarters of ln(vocabulary), what knowing nothing costs, so most of what there is
-    to know, word frequencies included, has not been learned.
+    above three quarters of ln(vocabulary), the loss of guessing.
     """
-    epochs = [row for row in summary.epochs if row.val_loss is not None]
-    if not epochs or summary.best is None:
+    validated = [
+        (row.train_loss, row.val_loss) for row in summary.epochs if row.val_loss is not None
+    ]
+    best = summary.best
+    if not validated or best is None:
         return "none: the run has no held-out loss"
-    first, last, best = epochs[0], epochs[-1], summary.best
-    train, held_out = last.train_loss, last.val_loss
-    assert held_out is not None
-    assert first.val_loss is not None
-    gap = held_out - train
+    (first_train, first_val), (train, val) = validated[0], validated[-1]
+    gap = val - train
     figures = (
-        f"training loss {first.train_loss:.2f} -> {train:.2f}, "
-        f"held-out {first.val_loss:.2f} -> {held_out:.2f} "
+        f"training loss {first_train:.2f} -> {train:.2f}, held-out {first_val:.2f} -> {val:.2f} "
         f"(best {best.val_loss:.2f} in epoch {best.epoch}), gap {gap:.2f} nats"
     )
-    rose = held_out > best.val_loss + 0.05 and train <= first.train_loss
+    rose = val > best.val_loss + 0.05 and train <= first_train
     if gap > 1 and rose:
         return f"memorised, not learned: held-out loss rose while training loss fell; {figures}"
     if gap > 1:
         return f"memorising: far better on its own text than on held-out text; {figures}"
     if rose:
         return f"overfitting begins: held-out loss is past its best; {figures}"
-    if best.val_loss > 0.75 * math.log(summary.vocab_size or 1):
-        return f"too early to say: held-out loss is still near that of knowing nothing; {figures}"
+    if summary.vocab_size and best.val_loss > 0.75 * math.log(summary.vocab_size):
+        return f"too early to say: held-out loss is still near that of guessing; {figures}"
     return f"generalises: held-out loss is at its best and near training loss; {figures}"
 
 
-def deviation(summary: Summary, reference: dict[int, float]) -> str:
+def deviation(summary: Summary, published: dict[int, float]) -> str:
     """How far this run's epochs are from the report's, in words."""
     pairs = {
-        row.epoch: (row.train_loss, reference[row.epoch])
+        row.epoch: (row.train_loss, published[row.epoch])
         for row in summary.epochs
-        if row.epoch in reference
+        if row.epoch in published
     }
     if not pairs:
         return "no epoch to compare"

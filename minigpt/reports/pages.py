@@ -1,0 +1,109 @@
+"""The comparison as a page: HTML that needs no network, and Markdown."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+
+from minigpt.reports.compared_runs import ComparedRun
+from minigpt.reports.findings import findings
+from minigpt.reports.plots import costs, curves, heat_map
+from minigpt.reports.reproduction import Reproduction
+from minigpt.reports.tables import comparison_table
+from minigpt.reports.text import setting, shortened
+
+COMPARED = 12  # runs whose settings stand side by side in report.md; the page has any two
+SAMPLES = 8
+
+
+def page_content(
+    runs: Sequence[ComparedRun], keys: Sequence[str], reproductions: Sequence[Reproduction]
+) -> dict[str, Any]:
+    """What both pages say."""
+    columns, cells = comparison_table(runs, keys)
+    finished = sum(run.is_finished for run in runs)
+    commits = {run.summary.code_commit or "no commit" for run in runs}
+    return {
+        "title": f"{len(runs)} runs compared" if len(runs) > 1 else "One run",
+        "subtitle": f"{finished} of {len(runs)} finished; code at {', '.join(sorted(commits))}",
+        "findings": findings(runs),
+        "columns": columns,
+        "cells": cells,
+        "sections": [s for r in reproductions if (s := r.section(runs)) is not None],
+        "runs": [run.name for run in runs],
+        "settings": [(key, [setting(run.settings.get(key)) for run in runs]) for key in keys],
+        "samples": [
+            {"name": run.name, "prompt": run.summary.sample.prompt, "text": run.summary.sample.text}
+            for run in runs[:SAMPLES]
+            if run.summary.sample
+        ],
+        "commands": [{"name": run.name, "text": command_again(run)} for run in runs],
+    }
+
+
+def command_again(run: ComparedRun) -> str:
+    """The commands that make this run again, alone where it was a job of a sweep."""
+    summary = run.summary
+    commit = (summary.code_commit or "").removesuffix("-dirty")
+    checkout = f"git checkout {commit}\n" if commit else ""
+    # Among a job's overrides stands the value that this job had of what is swept.
+    overrides = [word for word in summary.overrides if not word.lstrip("+").startswith("sweep=")]
+    if overrides:
+        return checkout + shlex.join(["python", "train.py", *overrides])
+    if summary.command:
+        return checkout + summary.command
+    return f"the settings are in {run.folder.config}"
+
+
+def html(runs: Sequence[ComparedRun], content: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("minigpt.reports", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    rows = [
+        {"cells": cells, "kind": "best" if i == 0 else "" if run.is_finished else "bad"}
+        for i, (run, cells) in enumerate(zip(runs, content["cells"], strict=True))
+    ]
+    axes = ("optimizer.lr", "model.n_embd")
+    measured = [run for run in runs if run.is_finished and math.isfinite(run.val_loss)]
+    both = all(len({run.settings.get(key) for run in measured}) > 1 for key in axes)
+    return environment.get_template("report.html.jinja").render(
+        **content,
+        rows=rows,
+        curves=curves(runs),
+        costs=costs(runs),
+        heat_map=heat_map(measured, *axes) if both else "",
+    )
+
+
+def markdown(content: dict[str, Any]) -> str:
+    parts = [
+        f"# {content['title']}",
+        content["subtitle"],
+        "## Findings",
+        _list(content["findings"]),
+    ]
+    parts += ["## Runs, best first", _table(content["columns"], content["cells"])]
+    for section in content["sections"]:
+        parts += [f"## {section.title}", _table(section.columns, section.rows)]
+        parts += [_list(section.findings), section.note]
+    names = content["runs"][:COMPARED]
+    rows = [[k, *map(shortened, values[:COMPARED])] for k, values in content["settings"]]
+    parts += ["## How the runs differ", _table(["key", *names], rows)]
+    parts.append("## How to run each again")
+    parts += [f"{c['name']}:\n\n```sh\n{c['text']}\n```" for c in content["commands"]]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )

@@ -1,0 +1,37 @@
+"""Figures as text; what is not known is empty."""
+
+import math
+from typing import Any
+
+
+def number(value: float | None, form: str, unit: str = "") -> str:
+    """A number in a format, whole for ","; empty for None, NaN and infinity."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return format(int(value) if form == "," else value, form) + unit
+
+
+def duration(seconds: float) -> str:
+    """m:ss, or h:mm:ss."""
+    if not math.isfinite(seconds):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def setting(value: Any) -> str:
+    """A value of the configuration."""
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """The end of a text that is too long for a table, since paths differ there."""
+    return text if len(text) <= most else f"...{text[3 - most :]}"
+
+
+def short_perplexity(perplexity: float | None) -> str:
+    """Two decimals while they mean something, else a whole number."""
+    if perplexity is None or not math.isfinite(perplexity):
+        return ""
+    return f"{perplexity:.2f}" if perplexity < 100 else f"{perplexity:,.0f}"

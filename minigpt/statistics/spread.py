@@ -1,0 +1,18 @@
+"""How far chance alone moves a figure, from runs that differ in their seed alone."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> float:
+    """The standard deviation within groups, pooled over them; NaN without a group of two.
+
+    Each group's variance counts by its degrees of freedom, its size less one.
+    """
+    several = [group for group in groups if len(group) > 1]
+    if not several:
+        return math.nan
+    freedom = sum(len(group) - 1 for group in several)
+    squares = sum(statistics.variance(group) * (len(group) - 1) for group in several)
+    return math.sqrt(squares / freedom)
