@@ -1,10 +1,12 @@
 """Sweeps: checked whole, outlived by their other jobs, taken up again, compared at the end."""
 
+import contextlib
 import csv
 import json
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -218,6 +220,46 @@ def test_optuna_searches_for_the_least_held_out_loss(tiny, type_train, tmp_path)
     assert len({run.config["optimizer.lr"] for run in runs}) == 3
     best = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
     assert f"best_value: {min(run.val_loss for run in runs)}" in best
+
+
+def test_a_killed_search_continues_the_study_in_its_database(tiny, tmp_path):
+    kill = (
+        "import os, signal, sys, train\n"
+        "from pathlib import Path\n"
+        "from minigpt.training.lit_gpt import LitGPT\n"
+        "step = LitGPT.training_step\n"
+        "def killed(self, batch, i):\n"
+        "    jobs = [path for path in Path('sweep').iterdir() if path.is_dir()]\n"
+        "    if len(jobs) == 2 and i == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self, batch, i)\n"
+        "{}LitGPT.training_step = killed\n"
+        "train.main()"
+    )
+    search = [
+        "+sweep=optuna", *tiny, *SHORT, HERE, "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.storage=sqlite:///study.db",
+        "hydra.sweeper.params={optimizer.lr: 'tag(log, interval(1e-4, 1e-1))'}",
+    ]  # fmt: skip
+
+    def run(comment):
+        return subprocess.run(
+            [sys.executable, "-c", kill.format(comment), *search], cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+    def trials(state):
+        with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as study:
+            query = "select count(*) from trials where state = ?"
+            return study.execute(query, [state]).fetchone()[0]
+
+    assert run("").returncode == -signal.SIGKILL
+    assert (trials("COMPLETE"), trials("RUNNING")) == (1, 1)
+    again = run("#")
+    assert again.returncode == 0, again.stderr
+    assert trials("COMPLETE") == 4
+    assert "is finished already" in again.stderr  # the same seed proposes it again
+    assert {row["status"] for row in table(tmp_path / "sweep").values()} == {"finished"}
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
