@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from minigpt.commands.check import estimate_memory, plan
+from minigpt.commands.plan import estimate_memory, plan
 from minigpt.config import build, compose_config
 from minigpt.model.gpt import GPTConfig
 from tests.conftest import run_folders
