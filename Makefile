@@ -3,8 +3,10 @@
 PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# pip does not apply constraints to an isolated build, so the build backend is installed first.
+INSTALL = $(PIP) --no-build-isolation --editable
 
-.PHONY: train test lint bench
+.PHONY: train test lint docs bench
 
 train: .venv/.run ## make train ARGS="trainer=quick"
 	$(BIN)/python train.py $(ARGS)
@@ -17,14 +19,22 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: .venv/.docs ## the site: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: .venv/.dev
 	$(BIN)/python benchmarks/train_step.py
 
 .venv/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) --editable .
+	$(PIP) hatchling
+	$(INSTALL) .
 	touch $@
 
 .venv/.dev: .venv/.run
-	$(PIP) --editable '.[dev]'
+	$(INSTALL) '.[dev]'
+	touch $@
+
+.venv/.docs: .venv/.run
+	$(INSTALL) '.[docs]'
 	touch $@

@@ -17,7 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from minigpt.errors import UserError, nearest
 
-CONF = Path(__file__).parent.parent / "conf"
+_PACKAGE = Path(__file__).parent
+# A wheel holds conf/ inside the package; in a checkout it stands beside it.
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
 # The swept keys, in an environment variable, so that every launcher passes them to its jobs.
 SWEPT = "MINIGPT_SWEPT_KEYS"

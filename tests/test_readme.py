@@ -1,8 +1,11 @@
 """Every command that the README shows does what it says, cut short."""
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from importlib.metadata import entry_points
 
 import pytest
@@ -29,6 +32,9 @@ def test_a_command_of_the_readme_runs(command, type_train, type_minigpt, tmp_pat
         targets = re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.M)
         assert words[1] in targets
         return
+    if words[0] == "eval":
+        assert completions(command, "python train.py experiment=w") == ["experiment=wider"]
+        return
     if words[0] == "tensorboard":
         assert entry_points(group="console_scripts", name="tensorboard")
         return
@@ -41,7 +47,7 @@ def test_a_command_of_the_readme_runs(command, type_train, type_minigpt, tmp_pat
     if words[1] == "compare":
         assert type_train(*SHORT).code == 0
     if words[1] == "verify-resume":  # whose own test runs it
-        monkeypatch.setattr(verify_resume, "verify_resume", lambda *given: print(*given))
+        monkeypatch.setattr(verify_resume, "verify_resume", lambda *arguments: print(*arguments))
     words = ["budget.tokens=512" if word.startswith("budget.tokens=") else word for word in words]
     if words[:2] == ["python", "train.py"]:
         typed = type_train(*words[2:], *([] if "resume" in command else SHORT))
@@ -50,3 +56,18 @@ def test_a_command_of_the_readme_runs(command, type_train, type_minigpt, tmp_pat
         typed = type_minigpt(*words[1:])
     assert (typed.code, typed.err) == (0, "")
     assert typed.out
+
+
+def completions(command, typed):
+    """What bash offers for a line, after a command that sets completion up."""
+    script = f"""
+        {command}
+        COMP_LINE={shlex.quote(typed)} COMP_POINT={len(typed)} COMP_WORDS=({typed}) COMP_CWORD=2
+        hydra_bash_completion
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True,
+        env={**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    return done.stdout.split()

@@ -278,8 +278,9 @@ def test_a_checkpoint_by_time_waits_for_the_end_of_an_accumulated_step(tiny, typ
     ]
     assert type_train(*arguments, "hydra.run.dir=whole").code == 0
     killed_train(tmp_path, 2, *arguments, "hydra.run.dir=parts")
-    checkpoint = read_checkpoint(tmp_path / "parts/checkpoints/last.ckpt")
-    assert checkpoint["global_step"] == 2
+    run = RunFolder(tmp_path / "parts")
+    checkpoint = read_checkpoint(run.last)
+    assert checkpoint["global_step"] == run.read_summary().steps == 2
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
     assert progress["completed"] == 8
     assert type_train("resume=parts").code == 0
@@ -344,6 +345,19 @@ def test_a_key_of_the_runs_own_config_needs_no_plus_and_acts(tiny, type_train, t
     }.items():
         typed = type_train("resume=run", change)
         assert (typed.code, typed.err[: len(message)]) == (2, message)
+
+
+def test_a_run_cannot_be_made_shorter_than_it_is(tiny, type_train, tmp_path):
+    assert type_train(*tiny, "trainer.max_steps=9", "hydra.run.dir=run").code == 0
+    typed = type_train("resume=run", "trainer.max_steps=8")
+    assert (typed.code, typed.err) == (
+        2, "error: the run to resume has 9 steps behind it, and its length is now 8; raise "
+        "trainer.max_steps, or the budget that sets it\n"
+    )  # fmt: skip
+    assert type_train("resume=run", "trainer.max_epochs=1", "trainer.max_steps=-1").code == 0
+    assert summary(tmp_path / "run")["steps"] == EPOCH
+    typed = type_train("resume=run", "trainer.max_epochs=0")
+    assert typed.code == 2
 
 
 def test_an_epoch_cannot_end_before_the_place_to_resume_from(

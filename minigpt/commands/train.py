@@ -8,9 +8,10 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from minigpt.command_lines import display_path, resume_command, train_command
+from minigpt.commands.other_process import COMMAND, run_by_launcher
 from minigpt.commands.sweep import release_sweep, run_job
 from minigpt.commands.terminal import tolerant_output
 from minigpt.config import CONF, plain, share_cores
@@ -26,8 +27,8 @@ RESUME = "resume="
 @tolerant_output()
 def main() -> None:
     """Train what the command line says; a resumed run takes its configuration from its folder."""
-    with one_line_errors(), _say_if_stopped(), stop_signals():
-        share_cores()
+    share_cores()
+    with one_line_errors(), _say_if_stopped(), stop_signals(), run_by_launcher():
         arguments = sys.argv[1:]
         folders = [word.removeprefix(RESUME) for word in arguments if word.startswith(RESUME)]
         if folders and folders[-1] != "null":
@@ -92,18 +93,21 @@ def train(
     """
     # Imported only now: --help and a mistyped key must not wait for torch.
     from minigpt.reports.run_report import print_report
-    from minigpt.runs.checkpoints import check_resumable, find_checkpoint, read_checkpoint
+    from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_checkpoint
     from minigpt.runs.summary import Status
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
     from minigpt.training.callbacks.run_summary import RunSummary
+    from minigpt.training.launcher import OtherProcessFailedError, join_processes
     from minigpt.training.lightning_seams import epochs_completed
+    from minigpt.training.meeting import Job
     from minigpt.training.memory import reset_peak_memory
-    from minigpt.training.processes import is_first
+    from minigpt.training.processes import find_environment, is_first, use_launched_processes
     from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
-    resume_from = find_checkpoint(run.path) if resume else None
+    resume_from = checkpoint_to_resume(run) if resume else None
+    use_launched_processes(config, find_environment())
     parts = build_run(config)
     trainer = parts.trainer
     if resume_from:
@@ -115,23 +119,35 @@ def train(
                 f"trainer.max_epochs={max_epochs}: the run to resume has {done} epochs behind it; "
                 "ask for more"
             )
+        if 0 <= trainer.max_steps < checkpoint["global_step"]:
+            raise UserError(
+                f"the run to resume has {checkpoint['global_step']} steps behind it, and its "
+                f"length is now {trainer.max_steps}; raise trainer.max_steps, or the budget that "
+                "sets it"
+            )
     if is_first(trainer):
         run.write_config(resolved(config))
     reset_peak_memory()
     summary = RunSummary(run, train_command(), overrides, commit)
     trainer.callbacks[2:2] = [summary, TensorBoardHparams(plain(config))]
+    job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)
     try:
-        trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
-        if run.best.exists():  # there is none where a run ended before its first validation
-            # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
-            parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
-        if len(parts.data.blocks["test"]):
-            trainer.test(parts.lit, parts.data, verbose=False)
+        with join_processes(trainer, job, COMMAND):
+            trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
+            if run.best.exists():  # there is none where a run ended before its first validation
+                # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
+                parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
+            if len(parts.data.blocks["test"]):
+                trainer.test(parts.lit, parts.data, verbose=False)
+            summary.write(trainer, Status.FINISHED)
     except Interrupted as stop:
         if run.last.exists():
             stop.hint = f"; continue with: {resume_command(run.path)}"
         raise
-    summary.write(trainer, Status.FINISHED)
+    except OtherProcessFailedError as error:
+        # Until now all that this process knew was that it lost the connection.
+        summary.on_exception(trainer, parts.lit, error)
+        raise
     if is_first(trainer):
         print_report(run)
     return summary.best.val_loss if summary.best else None

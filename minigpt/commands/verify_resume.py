@@ -1,7 +1,6 @@
 """Proof, on the user's machine and configuration, that a resumed run is the undisturbed one."""
 
 import argparse
-import csv
 import os
 import shutil
 import signal
@@ -12,13 +11,16 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from omegaconf import OmegaConf
 
-from minigpt.config import CONF, compose_config, unique
+from minigpt.config import compose_config, unique
 from minigpt.errors import UserError
 from minigpt.runs.checkpoints import read_checkpoint
+from minigpt.runs.metrics import read_metrics
+from minigpt.runs.run_folder import RunFolder
 
 EPOCHS = 3
-TIMED = {"tokens_per_second"}  # columns that no two runs share
+TIMED = {"tokens_per_second"}  # metrics in which two runs always differ
 STOPPED = 128 + signal.SIGTERM
 
 
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 class StopAfter(pl.Callback):
-    """Sends this process a SIGTERM once a number of optimizer steps are done."""
+    """Sends this process a SIGTERM after a number of optimizer steps; None for never."""
 
     def __init__(self, steps: int | None) -> None:
         self.steps = steps
@@ -48,18 +50,25 @@ class StopAfter(pl.Callback):
 def verify_resume(overrides: list[str], steps: int) -> None:
     """Trains the same few steps undisturbed and stopped twice; prints what was compared.
 
-    Three short epochs, with validation. The stops are in the first, and on the last step of the
-    second, where its validation is due. Raises UserError where a run fails or the two differ.
+    Three short epochs, with validation. The first stop is in the first epoch, the second on the
+    last step of the second epoch, before its validation. A budget and trainer.max_steps are left
+    out, since `steps` is the length. Raises UserError where a run fails or the two differ.
     """
     per_epoch = steps // EPOCHS
     if per_epoch < 2:
         raise UserError(
             f"--steps must be at least {2 * EPOCHS}, two for each of {EPOCHS} epochs, got {steps}"
         )
-    accumulate = compose_config(overrides).trainer.accumulate_grad_batches
+    config = compose_config(overrides)
+    for key in ("budget.tokens", "budget.flops"):
+        if (value := OmegaConf.select(config, key)) is not None:
+            print(f"{key}={value} is left out: --steps is the length of these runs", flush=True)
+    accumulate = config.trainer.accumulate_grad_batches
     short = [
         f"trainer.max_epochs={EPOCHS}",
         "trainer.max_steps=-1",
+        "budget.tokens=null",
+        "budget.flops=null",
         f"trainer.limit_train_batches={per_epoch * accumulate}",
         "trainer.limit_val_batches=2",
         "trainer.limit_test_batches=1",
@@ -69,23 +78,23 @@ def verify_resume(overrides: list[str], steps: int) -> None:
         "+callbacks.stop._target_=minigpt.commands.verify_resume.StopAfter",
     ]
     folder = Path("outputs/verify-resume") / unique()
-    whole, parts = folder / "whole", folder / "parts"
+    whole, parts = RunFolder(folder / "whole"), RunFolder(folder / "parts")
     stops = [per_epoch // 2, 2 * per_epoch]
-    start = [*overrides, *short, f"hydra.run.dir={parts}"]
+    start = [*overrides, *short, f"hydra.run.dir={parts.path}"]
     print(f"{EPOCHS * per_epoch} steps undisturbed", flush=True)
-    _train([*overrides, *short, "+callbacks.stop.steps=null", f"hydra.run.dir={whole}"], 0)
+    _train([*overrides, *short, "+callbacks.stop.steps=null", f"hydra.run.dir={whole.path}"], 0)
     print(f"the same, stopped after step {stops[0]}", flush=True)
     _train([*start, f"+callbacks.stop.steps={stops[0]}"], STOPPED)
     print(f"resumed, stopped after step {stops[1]}", flush=True)
-    _train([f"resume={parts}", f"+callbacks.stop.steps={stops[1]}"], STOPPED)
+    _train([f"resume={parts.path}", f"callbacks.stop.steps={stops[1]}"], STOPPED)
     print("resumed to the end", flush=True)
-    _train([f"resume={parts}", "+callbacks.stop.steps=null"], 0)
+    _train([f"resume={parts.path}", "callbacks.stop.steps=null"], 0)
     if differences := _differences(whole, parts):
         raise UserError(
             f"not the same: {'; '.join(differences)}; both runs are kept in {folder} "
             "(on a GPU some operations differ from one run to the next)"
         )
-    rows = len(_losses(whole))
+    rows = len(_untimed_metrics(whole))
     print(
         f"identical to the last bit: {rows} rows of losses, learning rates and gradient norms, "
         "the weights, the optimizer's state"
@@ -95,7 +104,7 @@ def verify_resume(overrides: list[str], steps: int) -> None:
 
 def _train(arguments: list[str], expected: int) -> None:
     done = subprocess.run(
-        [sys.executable, str(CONF.parent / "train.py"), *arguments],
+        [sys.executable, "-m", "minigpt.commands.train", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -110,29 +119,31 @@ def _train(arguments: list[str], expected: int) -> None:
         raise UserError(lines[-1].removeprefix("error: "))
 
 
-def _differences(whole: Path, parts: Path) -> list[str]:
-    found = []
-    ours, theirs = _losses(parts), _losses(whole)
-    if len(ours) != len(theirs):
-        found.append(f"{len(ours)} logged rows instead of {len(theirs)}")
-    for row, expected in zip(ours, theirs, strict=False):
+def _differences(whole: RunFolder, parts: RunFolder) -> list[str]:
+    """What of the second run is not as in the first, in words; [] if nothing."""
+    differences = []
+    rows, expected_rows = _untimed_metrics(parts), _untimed_metrics(whole)
+    if len(rows) != len(expected_rows):
+        differences.append(f"{len(rows)} logged rows instead of {len(expected_rows)}")
+    for row, expected in zip(rows, expected_rows, strict=False):
         if row != expected:
-            key = next(key for key in expected if row.get(key) != expected[key])
-            found.append(f"{key} at step {row['step']} is {row.get(key)}, not {expected[key]}")
+            key = next(key for key in {**expected, **row} if row.get(key) != expected.get(key))
+            differences.append(
+                f"{key} at step {row['step']:.0f} is {row.get(key)}, not {expected.get(key)}"
+            )
             break
-    last = [read_checkpoint(run / "checkpoints/last.ckpt") for run in (parts, whole)]
+    last, expected_last = read_checkpoint(parts.last), read_checkpoint(whole.last)
     for key in ("state_dict", "optimizer_states", "lr_schedulers"):
-        if not _same(last[0][key], last[1][key]):
-            found.append(f"{key} of the last checkpoint")
-    return found
+        if not _same(last[key], expected_last[key]):
+            differences.append(f"{key} of the last checkpoint")
+    return differences
 
 
-def _losses(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open(newline="") as file:
-        return [
-            {key: value for key, value in row.items() if key not in TIMED}
-            for row in csv.DictReader(file)
-        ]
+def _untimed_metrics(run: RunFolder) -> list[dict[str, float]]:
+    return [
+        {key: value for key, value in row.items() if key not in TIMED}
+        for row in read_metrics(run.metrics)
+    ]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -57,7 +57,7 @@ def _stability(runs: Sequence[Run]) -> str:
         if norms:
             usual = statistics.median(norms)
             peaks.append((max(norms) / usual if usual else 1.0, max(norms), run.name))
-    diverged = [run.name for run in runs if "the loss is " in run.reason]
+    diverged = [run.name for run in runs if run.status == "diverged"]
     word = f"Diverged: {', '.join(diverged)}." if diverged else "Nothing diverged"
     if not jumps or not peaks:
         return f"{word.rstrip('.')}."

@@ -48,6 +48,16 @@ def find_checkpoint(path: Path, which: str = "last") -> Path:
     return checkpoint
 
 
+def checkpoint_to_resume(run: RunFolder) -> Path:
+    """The checkpoint that a resumed run continues. Raises UserError where the run has none yet."""
+    if not run.last.exists():
+        raise UserError(
+            f"resume={run.path}: the run has no {run.checkpoints.name}/{run.last.name} yet, so "
+            "there is nothing to continue; start it again without resume="
+        )
+    return run.last
+
+
 def check_resumable(checkpoint: dict[str, Any], hyper_parameters: dict[str, Any]) -> None:
     """Raises UserError unless a run with these hyper-parameters continues a checkpoint exactly.
 

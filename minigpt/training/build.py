@@ -25,10 +25,12 @@ from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.checkpoint_io import DurableCheckpointIO
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.known_parts import make_parts
+from minigpt.training.lightning_seams import leave_signals_alone
 from minigpt.training.limits import check_limits
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import keep_freed_memory
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
+from minigpt.training.processes import find_environment
 
 OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
 COMPILE = (False, True, "reduce-overhead")
@@ -112,6 +114,7 @@ def make_trainer(
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
     callbacks = [Metrics(), FiniteWatch(), *callbacks]
     quieten_lightning()
+    environment = find_environment()
     try:
         trainer = pl.Trainer(
             **arguments,
@@ -119,7 +122,7 @@ def make_trainer(
             logger=loggers,
             enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
             enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
-            plugins=[DurableCheckpointIO()],
+            plugins=[DurableCheckpointIO(), environment],
             default_root_dir=cfg.run_dir,
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
@@ -128,6 +131,7 @@ def make_trainer(
         found = {line.lower().find(key): key for key in arguments if key in line.lower()}
         key = found[min(found)] if found else "accelerator"  # "No supported gpu backend found!"
         raise UserError(f"trainer.{key}={arguments[key]}: {line}") from None
+    leave_signals_alone(trainer)
     return trainer, compile_blocks
 
 
@@ -152,6 +156,11 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
     check_choice("trainer.compile", arguments["compile"], COMPILE)
     for key in ("keep_freed_memory", "tf32"):
         check_choice(f"trainer.{key}", arguments[key], (True, False))
+    strategy = str(arguments.get("strategy", "auto"))
+    if any(word in strategy for word in ("spawn", "fork", "notebook")):
+        raise UserError(
+            f"trainer.strategy={strategy} copies a process that has begun a run; use ddp"
+        )
     unlimited = -1
     for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps"):
         value = arguments[key]

@@ -116,8 +116,11 @@ class TokenDataModule(pl.LightningDataModule):
         return self._loader("test", self.config.eval_batch_size)
 
     def first_batch(self) -> Batch:
-        """The first training batch of the first epoch, also when training is further on."""
-        return next(iter(self._loader("train", self.config.batch_size)))
+        """The first training batch of the first epoch, also when training is further on.
+
+        The same in all processes: the first process's, since another's can be without a block.
+        """
+        return next(iter(self._loader("train", self.config.batch_size, rank=0)))
 
     def _training_position(self) -> tuple[int, int]:
         """(epoch, batches of it that are done), from the trainer's progress.
@@ -127,11 +130,15 @@ class TokenDataModule(pl.LightningDataModule):
         return position(self.trainer) if self.trainer else (0, 0)
 
     def _loader(
-        self, split: str, batch_size: int, start: Callable[[], tuple[int, int]] | None = None
+        self,
+        split: str,
+        batch_size: int,
+        start: Callable[[], tuple[int, int]] | None = None,
+        rank: int | None = None,  # by default this process's
     ) -> BlockLoader:
-        rank, world_size = (
-            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        )
+        world_size = self.trainer.world_size if self.trainer else 1
+        if rank is None:
+            rank = self.trainer.global_rank if self.trainer else 0
         seed = self.seed if split == "train" and self.config.shuffle else None
         blocks = self._placed(split)
         batches = BlockBatches(blocks, batch_size, seed, rank, world_size)

@@ -106,3 +106,13 @@ def hide_later_events(logger: TensorBoardLogger, step: int) -> None:
     writer = logger.experiment.file_writer
     writer.add_event(Event(step=step + 1, file_version="brain.Event:2"))
     writer.add_event(Event(step=step + 1, session_log=start))
+
+
+def leave_signals_alone(trainer: pl.Trainer) -> None:
+    """Keep Lightning from handling signals; minigpt/signals.py does.
+
+    Lightning's handler broadcasts a signal in the middle of a step. Where only one process got the
+    signal, the others do not take part, and all of them hang.
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None

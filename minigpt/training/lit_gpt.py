@@ -28,6 +28,7 @@ from minigpt.training.optimizer import (
     make_optimizer,
     use_configured_settings,
 )
+from minigpt.training.processes import loss_weight
 
 
 class LitGPT(pl.LightningModule):
@@ -94,7 +95,10 @@ class LitGPT(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         self._seed_dropout(batch_idx)
         loss = self.loss(batch, self.label_smoothing)
-        return {"loss": loss, "nats_and_tokens": nats_and_tokens(loss, batch[1])}
+        totals = nats_and_tokens(loss, batch[1])
+        if self.trainer.world_size > 1:
+            loss = loss * loss_weight(self.trainer, totals).to(loss.dtype)
+        return {"loss": loss, "nats_and_tokens": totals}
 
     def _seed_dropout(self, batch_idx: int) -> None:
         place = [self.seed, self.current_epoch, batch_idx, self.global_rank]

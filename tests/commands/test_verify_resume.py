@@ -3,6 +3,7 @@
 import pytest
 
 from minigpt.commands.verify_resume import _differences
+from minigpt.runs.run_folder import RunFolder
 
 THREE_EPOCHS = ["--steps", "12"]
 
@@ -17,13 +18,24 @@ def test_a_configuration_is_shown_to_resume_bit_for_bit(tiny, type_minigpt, tmp_
     assert list((tmp_path / "outputs" / "verify-resume").iterdir()) == []
 
 
+def test_a_budget_and_a_number_of_steps_give_way_to_the_short_run(tiny, type_minigpt):
+    typed = type_minigpt("verify-resume", *tiny, "budget.tokens=1e8", *THREE_EPOCHS)
+    assert (typed.code, typed.err) == (0, "")
+    assert typed.out.splitlines()[:2] == [
+        "budget.tokens=100000000.0 is left out: --steps is the length of these runs",
+        "12 steps undisturbed",
+    ]
+    assert "identical to the last bit: 12 rows" in typed.out
+
+
 def test_runs_that_differ_are_told_apart(tiny, type_train, tmp_path):
     for name, seed in (("one", 1), ("two", 2), ("again", 1)):
         type_train(*tiny, f"seed={seed}", f"hydra.run.dir={name}", "trainer.max_epochs=1")
-    assert _differences(tmp_path / "one", tmp_path / "again") == []
-    found = _differences(tmp_path / "one", tmp_path / "two")
-    assert found[0].startswith("lr at step") or " at step 1 is " in found[0]
-    assert found[1:] == [
+    one, two, again = (RunFolder(tmp_path / name) for name in ("one", "two", "again"))
+    assert _differences(one, again) == []
+    differences = _differences(one, two)
+    assert " at step 1 is " in differences[0]
+    assert differences[1:] == [
         "state_dict of the last checkpoint",
         "optimizer_states of the last checkpoint",
     ]

@@ -8,9 +8,11 @@ import torch
 from minigpt.errors import UserError
 from minigpt.runs.checkpoints import (
     check_resumable,
+    checkpoint_to_resume,
     find_checkpoint,
     read_checkpoint,
 )
+from minigpt.runs.run_folder import RunFolder
 
 CONTENT = {
     "hyper_parameters": {
@@ -52,6 +54,20 @@ def test_a_run_folder_stands_for_its_checkpoint(tmp_path):
     with pytest.raises(UserError, match="has no best.ckpt in checkpoints/; it has last.ckpt"):
         find_checkpoint(tmp_path, "best")
     assert find_checkpoint(tmp_path / "other.ckpt") == tmp_path / "other.ckpt"
+
+
+def test_a_run_is_resumed_from_its_last_checkpoint_only(tmp_path):
+    run = RunFolder(tmp_path)
+    run.checkpoints.mkdir()
+    run.best.touch()
+    with pytest.raises(UserError) as error:
+        checkpoint_to_resume(run)
+    assert str(error.value) == (
+        f"resume={tmp_path}: the run has no checkpoints/last.ckpt yet, so there is nothing to "
+        "continue; start it again without resume="
+    )
+    run.last.touch()
+    assert checkpoint_to_resume(run) == run.last
 
 
 def test_what_would_not_go_on_exactly_is_refused():

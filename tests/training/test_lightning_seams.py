@@ -1,9 +1,12 @@
 """What Lightning does not promise still is as lightning_seams.py takes it to be."""
 
+import signal
+
 import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -194,3 +197,19 @@ def test_tensorboard_drops_what_comes_after_a_step(tmp_path):
         path.rename(tmp_path / f"events.out.tfevents.{path.name[-1]}")  # one second, one order
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6, 7]
+
+
+class Handlers(pl.Callback):
+    """Records who handles SIGTERM in the middle of training."""
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.sigterm = signal.getsignal(signal.SIGTERM)
+
+
+def test_lightning_can_be_kept_from_handling_signals(fit):
+    before, handlers = signal.getsignal(signal.SIGTERM), Handlers()
+    fit(max_epochs=1, callbacks=[handlers])
+    assert handlers.sigterm is not before  # once this fails, the seam is needed no more
+    fit(max_epochs=1, callbacks=[handlers], prepare=seams.leave_signals_alone)
+    assert handlers.sigterm is before
+    assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)  # the name that is replaced

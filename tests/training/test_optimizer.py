@@ -3,9 +3,16 @@
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from minigpt.errors import UserError
-from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig, lr_factor, make_optimizer
+from minigpt.training.optimizer import (
+    OptimizerConfig,
+    SchedulerConfig,
+    lr_factor,
+    make_optimizer,
+    use_configured_settings,
+)
 
 
 def schedule(name, warmup=0, decay=0.0, floor=0.0):
@@ -75,6 +82,49 @@ def test_a_step_is_adamw_by_hand():
     # The first step of Adam moves by lr in the gradient's direction, after decay by 1 - lr * wd.
     expected = torch.tensor([2.0 * 0.99 - 0.1, -1.0 * 0.99 + 0.1])
     torch.testing.assert_close(parameter.data, expected)
+
+
+def trained(config, schedule_factor, steps):
+    net = network()
+    optimizer = make_optimizer(config, net)
+    schedule = LambdaLR(optimizer, schedule_factor)
+    for _ in range(steps):
+        net(torch.ones(2, 3)).square().sum().backward()
+        optimizer.step()
+        schedule.step()
+    return optimizer, schedule
+
+
+def test_a_restored_optimizer_has_the_settings_of_the_config_and_the_moments_it_had():
+    before, schedule_before = trained(optimizer_config(decay="matrices"), lambda _: 1.0, steps=3)
+    config = optimizer_config(
+        lr=0.2, betas=[0.5, 0.6], eps=1e-3, weight_decay=0.7, fused=False, decay="matrices"
+    )
+    after, schedule = trained(config, lambda step: 1 / (1 + step), steps=0)
+    after.load_state_dict(before.state_dict())
+    schedule.load_state_dict(schedule_before.state_dict())
+    assert after.param_groups[0]["lr"] == 1e-3  # as torch restores it
+    use_configured_settings(config, schedule)
+    for group, decay in zip(after.param_groups, (0.7, 0.0), strict=True):
+        assert (group["lr"], group["initial_lr"], group["weight_decay"]) == (0.05, 0.2, decay)
+        assert (group["betas"], group["eps"], group["fused"]) == ((0.5, 0.6), 1e-3, False)
+    assert schedule.get_last_lr() == [0.05, 0.05]
+    for state, restored in zip(before.state.values(), after.state.values(), strict=True):
+        assert torch.equal(state["exp_avg"], restored["exp_avg"])
+    after.step()
+    schedule.step()
+    assert [group["lr"] for group in after.param_groups] == [pytest.approx(0.04)] * 2
+
+
+def test_settings_that_did_not_change_stay_the_same_to_the_last_bit():
+    config = optimizer_config(decay="matrices")
+    optimizer, schedule = trained(config, lambda step: 0.9**step, steps=3)
+    groups = [dict(group) for group in optimizer.param_groups]
+    rates = schedule.get_last_lr()
+    use_configured_settings(config, schedule)
+    for group, before in zip(optimizer.param_groups, groups, strict=True):
+        assert all(group[key] == before[key] for key in before if key != "params")
+    assert schedule.get_last_lr() == rates
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Stops a run before a loss or weight that is not finite is trained on, validated or saved."""
+"""Stops a run that diverges, before it validates or saves a loss or weight that is not finite."""
 
 import math
 from typing import Any
@@ -12,9 +12,9 @@ from minigpt.training.finite import check_finite, scalar_read_syncs
 
 
 class FiniteWatch(pl.Callback):
-    """Checks each loss on a CPU; on a GPU only what is logged, validated and saved.
+    """Checks each loss on a CPU; on a GPU only the losses that are logged, validated or saved.
 
-    LitGPT checks the gradient, between backward pass and optimizer step. Raises DivergedError,
+    LitGPT checks the gradient between backward pass and optimizer step. Raises DivergedError,
     after which nothing is saved.
     """
 
@@ -39,6 +39,9 @@ class FiniteWatch(pl.Callback):
         if loss is not None:
             check_finite(trainer, loss, "the held-out loss", "nothing was saved")
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._check_unlogged(trainer, "nothing was saved")
+
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -51,5 +54,8 @@ class FiniteWatch(pl.Callback):
         metrics = Metrics.of(trainer)
         if metrics.has_unlogged_loss:
             check_finite(
-                trainer, metrics.loss_since_log(), "the loss since the last log", consequence
+                trainer,
+                metrics.loss_since_log(trainer),
+                "the loss since the last log",
+                consequence,
             )

@@ -1,4 +1,4 @@
-"""Losses, speed and learning rate: measured as a run goes, and sent to the loggers."""
+"""Measures losses, speed and learning rate during a run, and sends them to the loggers."""
 
 import time
 from typing import Any
@@ -14,16 +14,16 @@ from minigpt.training.processes import is_first, sum_over_processes
 
 
 class Metrics(pl.Callback):
-    """Sums the losses of batches, and logs their mean over tokens, of all processes together.
+    """Sums the losses of batches and logs their mean over the tokens of all processes.
 
-    Its sums travel in the checkpoint, so a resumed run logs what an undisturbed one would have.
+    The sums are saved in the checkpoint, so a resumed run logs the same as an undisturbed one.
     """
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}  # of the last step that was logged
         self.epoch_val_loss: float | None = None  # of this epoch's last validation
-        self.tokens_seen = 0  # up to the last step that was logged,
-        self.train_seconds = 0.0  # and what they took, validation left out
+        self.tokens_seen = 0  # up to the last step that was logged
+        self.train_seconds = 0.0  # that those tokens took, without validation
         self._epoch_meter = LossMeter()
         self._step_meter = LossMeter()  # since the last step that was logged
         self._eval_meter = LossMeter()
@@ -40,9 +40,9 @@ class Metrics(pl.Callback):
         """Mean training loss of the epoch so far; every process has to ask."""
         return mean(self._summed(trainer, self._epoch_meter))
 
-    def loss_since_log(self) -> float:
-        """Mean training loss of this process since the last log; NaN without a token."""
-        return mean(self._step_meter.totals)
+    def loss_since_log(self, trainer: pl.Trainer) -> float:
+        """Mean training loss since the last log; every process has to ask."""
+        return mean(self._summed(trainer, self._step_meter))
 
     @property
     def has_unlogged_loss(self) -> bool:
@@ -165,6 +165,7 @@ class Metrics(pl.Callback):
         return {
             "epoch": None if epoch_totals is None else epoch_totals.tolist(),
             "step": None if step_totals is None else step_totals.tolist(),
+            "latest": self.latest,
             "epoch_val_loss": self.epoch_val_loss,
             "tokens_seen": self.tokens_seen,
             "train_seconds": self.train_seconds + time.perf_counter() - self._timer_start,
@@ -172,9 +173,17 @@ class Metrics(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         assert self._trainer is not None
-        if is_first(self._trainer):  # the sums are of all processes together
-            self._epoch_meter.load(state_dict["epoch"])
-            self._step_meter.load(state_dict["step"])
+        self._epoch_meter.load(self._part_of(state_dict["epoch"]))
+        self._step_meter.load(self._part_of(state_dict["step"]))
+        self.latest = state_dict["latest"]
         self.epoch_val_loss = state_dict["epoch_val_loss"]
         self.tokens_seen = state_dict["tokens_seen"]
         self.train_seconds = state_dict["train_seconds"]
+
+    def _part_of(self, totals: list[float] | None) -> list[float] | None:
+        """What this process starts with, so that the sum over processes is the checkpoint's.
+
+        Zeros in all but the first, since a sum needs every process to take part.
+        """
+        assert self._trainer is not None
+        return totals if totals is None or is_first(self._trainer) else [0.0, 0.0]

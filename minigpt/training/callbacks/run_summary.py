@@ -109,6 +109,12 @@ class RunSummary(pl.Callback):
         self.epoch_started = time.perf_counter()
         self.write(trainer, Status.RUNNING)
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self.active:  # a run that is killed resumes from here, so the summary says so
+            self.write(trainer, Status.RUNNING)
+
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
