@@ -48,10 +48,11 @@ def one_line_errors() -> Iterator[None]:
 
 def _can_be_fixed(error: Exception) -> bool:
     """True for a mistake of the user or of the file system, False for one of this program."""
+    if isinstance(error, UserError | HydraException | OmegaConfBaseException):
+        return True
     if isinstance(error, OSError):
         return error.errno is not None
-    known = isinstance(error, UserError | HydraException | OmegaConfBaseException)
-    return known or (isinstance(error, ValueError) and _NOT_AN_OPTION in str(error))
+    return isinstance(error, ValueError) and _NOT_AN_OPTION in str(error)
 
 
 def explain(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import torch
 
 from minigpt.reports.compared_runs import find_runs
 from minigpt.runs.checkpoints import read_checkpoint
+from minigpt.runs.run_folder import RunFolder
 from minigpt.training.lit_gpt import LitGPT
 from tests.conftest import REPOSITORY
 
@@ -126,6 +127,48 @@ def test_a_report_that_fails_is_no_success(tiny, type_train, tmp_path, monkeypat
     typed = type_train("-m", *tiny, *SHORT, "seed=1,2", HERE)
     assert typed.code == 1
     assert "the report failed; the runs are in sweep: division by zero" in typed.err
+
+
+def test_an_import_that_fails_in_the_report_is_no_success(tiny, type_train, monkeypatch):
+    monkeypatch.setitem(sys.modules, "minigpt.reports.comparison", None)
+    typed = type_train("-m", *tiny, *SHORT, "seed=1", HERE)
+    assert typed.code == 1
+    assert "the report failed; the runs are in sweep: import of minigpt.reports" in typed.err
+
+
+def test_a_second_sweep_or_run_in_a_folder_in_use_is_refused(tiny, type_train, tmp_path):
+    for name, words in {"sweep": ["-m", HERE, "seed=1,2"], "run": ["hydra.run.dir=run"]}.items():
+        with RunFolder(tmp_path / name).claim():
+            typed = type_train(*words, *tiny, *SHORT)
+        assert typed.code == 2
+        assert typed.err.startswith(
+            f"error: {tmp_path / name if name == 'run' else name} is in use"
+        )
+        assert typed.err.count("\n") == 1
+        assert type_train(*words, *tiny, *SHORT).code == 0
+    with RunFolder(tmp_path / "run").claim():
+        typed = type_train("resume=run", "trainer.max_epochs=2")
+    assert (typed.code, typed.err.count("\n")) == (2, 1)
+    assert "run is in use by another process" in typed.err
+
+
+def test_a_job_killed_before_its_config_was_written_starts_again(tiny, type_train, tmp_path):
+    (tmp_path / "sweep" / "0-seed=1").mkdir(parents=True)
+    (tmp_path / "sweep" / "0-seed=1" / "config.yaml").touch()
+    typed = type_train("-m", *tiny, *SHORT, "seed=1", HERE)
+    assert (typed.code, typed.err) == (0, "")
+    assert {row["status"] for row in table(tmp_path / "sweep").values()} == {"finished"}
+
+
+def test_a_sweep_is_checked_with_the_users_own_config_folder(tiny, type_train, tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\nmodel:\n  dropout: 0.3\n"
+    )
+    words = [f"--config-dir={tmp_path}/mine", "-m", "experiment=mine", "seed=1,2"]
+    typed = type_train(*words, *tiny, *SHORT, HERE)
+    assert (typed.code, typed.err) == (0, "")
+    assert jobs(tmp_path / "sweep") == ["0-seed=1", "1-seed=2"]
 
 
 def test_a_killed_sweep_started_again_ends_as_an_undisturbed_one(tiny, tmp_path):

@@ -162,8 +162,11 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
             f"trainer.strategy={strategy} copies a process that has begun a run; use ddp"
         )
     unlimited = -1
-    for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps"):
-        value = arguments[key]
+    for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps",
+                "check_val_every_n_epoch"):  # fmt: skip
+        value = arguments.get(key)
+        if key == "check_val_every_n_epoch" and value is None:
+            continue
         if not isinstance(value, int) or isinstance(value, bool):
             raise UserError(f"trainer.{key} must be a whole number, got {value!r}")
         if value < 1 and not (key in ("max_epochs", "max_steps") and value == unlimited):
@@ -174,6 +177,10 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
         value = arguments[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise UserError(f"trainer.{key} must be a count or a share above 0, got {value!r}")
+    for key in ("limit_val_batches", "limit_test_batches"):
+        value = arguments.get(key, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise UserError(f"trainer.{key} must be a count or a share, 0 for none, got {value!r}")
     clip = arguments["gradient_clip_val"]
     if clip is not None and not (isinstance(clip, int | float) and clip > 0):
         raise UserError(f"trainer.gradient_clip_val must be above 0 or null, got {clip!r}")
