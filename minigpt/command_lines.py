@@ -1,17 +1,44 @@
-"""Commands as they are printed: each runs as it stands when pasted into a shell."""
+"""Commands that we print: each one runs as it stands when it is pasted into a shell."""
 
+import re
 import shlex
+import sys
 from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+MINIGPT_TRAIN = "minigpt train"  # sys.argv[0] while that command runs
+SWEEP_FOLDER = "hydra.sweep.dir"
 
 
 def display_path(path: Path) -> Path:
-    """A path as one would type it from here."""
+    """A path as one would type it in the current folder."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def train_program() -> list[str]:
+    """The words that start training, as the user typed them."""
+    program = sys.argv[0]
+    if program == MINIGPT_TRAIN:
+        return program.split()
+    return ["python", program if Path(program).name == "train.py" else "train.py"]
+
+
+def train_command() -> str:
+    """The command that this process runs."""
+    return shlex.join([*train_program(), *sys.argv[1:]])
 
 
 def resume_command(folder: Path) -> str:
     """The command that continues a run; what follows `resume=` is taken as it is."""
-    return shlex.join(["python", "train.py", f"resume={display_path(folder)}"])
+    return shlex.join([*train_program(), f"resume={display_path(folder)}"])
+
+
+def sweep_command(folder: str) -> str:
+    """The command that continues this process's sweep in its folder."""
+    words = [word for word in sys.argv[1:] if not word.startswith(f"{SWEEP_FOLDER}=")]
+    return shlex.join([*train_program(), *words, f"{SWEEP_FOLDER}={hydra_value(folder)}"])
 
 
 def tensorboard_command(folder: Path) -> str:
@@ -25,10 +52,32 @@ def generate_command(run: Path) -> str:
 
 
 def hydra_value(text: str) -> str:
-    """Text quoted for Hydra's grammar, so that commas, brackets and spaces mean themselves.
+    """Text for Hydra's grammar, in quotes where commas, brackets or spaces need them.
 
-    Inside its quotes Hydra takes a backslash before a quote, and doubles those at the end.
+    Inside the quotes Hydra takes a backslash before a quote, and doubles those at the end.
     """
-    body = text.rstrip("\\")
-    slashes = "\\" * (2 * (len(text) - len(body)))
-    return "'" + body.replace("\\'", "\\\\\\'").replace("'", "\\'") + slashes + "'"
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        return text
+    body = text.replace("${", "\\${").rstrip("\\")
+    slashes = "\\" * (2 * (len(text) - len(text.rstrip("\\"))))
+    return '"' + body.replace('\\"', '\\\\\\"').replace('"', '\\"') + slashes + '"'
+
+
+def quoted_override(override: str) -> str | None:
+    """A `key=value` that Hydra cannot read, with its value quoted for Hydra and for the shell.
+
+    A list is quoted item by item. None where quotes do not help.
+    """
+    key, equals, value = override.partition("=")
+    if not equals:
+        return None
+    if value.startswith("[") and value.endswith("]"):
+        items = [item.strip().strip("'\"") for item in value[1:-1].split(",")]
+        value = "[" + ",".join(map(hydra_value, items)) + "]"
+    else:
+        value = hydra_value(value.strip("'\""))
+    try:
+        OverridesParser.create().parse_override(f"{key}={value}")
+    except HydraException:
+        return None
+    return shlex.quote(f"{key}={value}")

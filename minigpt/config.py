@@ -1,6 +1,6 @@
-"""The configuration: composed from conf/ and turned into checked objects.
+"""Composes the configuration from conf/ and turns its groups into checked objects.
 
-Nothing heavy is imported here, so that --help and a mistyped key answer at once.
+This file imports nothing heavy, so that --help and a mistyped key answer at once.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ _PACKAGE = Path(__file__).parent
 # A wheel holds conf/ inside the package; in a checkout it stands beside it.
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
-# An environment variable, so that the jobs of every launcher know it: the keys that are swept.
+# The swept keys, in an environment variable, so that every launcher passes them to its jobs.
 SWEPT = "MINIGPT_SWEPT_KEYS"
 
 T = TypeVar("T")
 
 
 def unique() -> str:
-    """A folder name that two runs of one second do not share."""
+    """A folder name that differs even for two runs that start in the same second."""
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
 
 
@@ -38,12 +38,12 @@ def _run_folder(name: str, resume: str | None) -> str:
 
 
 def _job_name(number: int, overrides: list[str]) -> str:
-    """A sweep's job by its number and by what is swept: 3-lr=0.001,n_embd=128."""
+    """The folder of a sweep's job, from its number and swept keys: 3-lr=0.001,n_embd=128."""
     swept = os.environ.get(SWEPT, "").split("|")
     pairs = (override.lstrip("+").partition("=") for override in overrides)
     words = [f"{key.rpartition('.')[2]}={value}" for key, _, value in pairs if key in swept]
     name = f"{number}-{','.join(words)}" if words else f"{number}"
-    return re.sub(r"[^\w.=,+-]", "_", name)[:120]  # a folder's name; the number tells it apart
+    return re.sub(r"[^\w.=,+-]", "_", name)[:120]  # cut short, it is still unique by its number
 
 
 OmegaConf.register_new_resolver("unique", unique, use_cache=True, replace=True)
@@ -52,29 +52,29 @@ OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, repla
 
 
 def share_cores() -> None:
-    """Keeps a busy neighbour from slowing training tenfold; to be called before torch is imported.
+    """Shortens OpenMP's spin-waits; call it before torch is imported.
 
-    A thread that waits for another spins, and keeps the other from the core it was pushed off. By
-    default it spins for milliseconds; this is some microseconds, and costs nothing on idle cores.
+    A waiting thread spins for milliseconds by default. On a shared machine that keeps the thread
+    it waits for off the core and slows training tenfold. Some microseconds cost nothing elsewhere.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
-def compose_config(overrides: list[str]) -> DictConfig:
-    """The configuration that `python train.py <overrides>` would run with."""
-    running = GlobalHydra.instance().hydra  # there is one within a sweep
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", overrides)
-    finally:
-        GlobalHydra.instance().hydra = running
+def compose_config(overrides: list[str], name: str = "train") -> DictConfig:
+    """The configuration that `python train.py <overrides>` would run with.
+
+    Within a run or a sweep it is searched for where that searches, --config-dir included.
+    """
+    if GlobalHydra.instance().is_initialized():
+        return compose(name, overrides)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(name, overrides)
 
 
 def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
     """A checked config object from a config group.
 
-    Raises UserError for a key the class does not know or lacks.
+    Raises UserError for a key that the class does not have, or that is missing.
     """
     values = {**plain(node), **extra}
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -88,22 +88,22 @@ def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
 
 
 def plain(node: Any) -> Any:
-    """A config node as resolved dicts and lists; what is plain already, unchanged."""
+    """A config node as resolved dicts and lists; anything else is returned unchanged."""
     if not OmegaConf.is_config(node):
         return node
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
 
 
 def dotted_keys(node: Any, prefix: str = "") -> list[str]:
-    """Every dotted key below a config node, the groups' own names included."""
-    found = []
+    """Every dotted key below a config node, including the names of groups."""
+    keys = []
     for key in node:
         dotted = f"{prefix}{key}"
-        found.append(dotted)
+        keys.append(dotted)
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none():
-            found += dotted_keys(child, f"{dotted}.")
-    return found
+            keys += dotted_keys(child, f"{dotted}.")
+    return keys
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,6 +5,7 @@ A key is named with its config section, as in `model.n_layer`.
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -46,6 +47,7 @@ def check_types(section: str, config: Any) -> None:
     """Raise UserError unless every field of a dataclass holds a value of its annotated type.
 
     An int is accepted as a float; a bool is not accepted as an int. Lists are checked item by item.
+    A number has to be finite.
     """
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
@@ -58,6 +60,14 @@ def check_types(section: str, config: Any) -> None:
             )
         if not _has_type(value, allowed):
             raise UserError(f"{section}.{field.name} must be {_describe(allowed)}, got {value!r}")
+        check_finite_number(f"{section}.{field.name}", value)
+
+
+def check_finite_number(key: str, value: Any) -> None:
+    """Raise UserError for an infinity or NaN, also in a list; other values pass."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, float) and not math.isfinite(item):
+            raise UserError(f"{key} must be a finite number, got {item}")
 
 
 def _has_type(value: Any, allowed: tuple[type, ...]) -> bool:

@@ -121,6 +121,22 @@ ONE_LINE = {
     ("foo=1",): "unknown key foo; python train.py --help lists the keys",
     ("callbacks.samples.temperature=0",): "temperature must lie in [0.001, 1000], got 0",
     ("model.tie_weights=true", "model.init=torch"): "model.tie_weights=true needs model.init=gpt2",
+    (
+        "trainer.val_check_interval=1000",
+        "trainer.limit_train_batches=1.0",
+    ): "trainer.val_check_interval=1000 is beyond",
+    ("+trainer.check_val_every_n_epoch=0",): "trainer.check_val_every_n_epoch must be at least 1",
+    ("trainer.limit_test_batches=true",): "trainer.limit_test_batches must be a count or a share",
+    ("optimizer.lr=inf",): "optimizer.lr must be a finite number, got inf",
+    ("optimizer.weight_decay=nan",): "optimizer.weight_decay must be a finite number, got nan",
+    ("optimizer.betas=[0.9,inf]",): "optimizer.betas must be a finite number, got inf",
+    ("budget.tokens=inf",): "budget.tokens must be a finite number, got inf",
+    ("trainer.gradient_clip_val=inf",): "trainer.gradient_clip_val must be a finite number",
+    ("hydra.run.dir=/proc/x",): "/proc/x: No such file or directory; free some space or choose",
+    ("data.files=[c (1).txt]",): """write it as 'data.files=["c (1).txt"]'""",
+    ("data.files=[d=e.txt]",): """write it as 'data.files=["d=e.txt"]'""",
+    ("data.files=[~/x]",): """write it as 'data.files=["~/x"]'""",
+    ("data.files=c (1).txt",): """write it as 'data.files="c (1).txt"'""",
     ("trainer.gradient_clip_val=-1",): "trainer.gradient_clip_val must be above 0 or null",
 }
 
@@ -130,7 +146,7 @@ def test_bad_input_is_one_line_that_names_the_key_and_leaves_nothing(
     arguments, type_train, tmp_path
 ):
     # Short, should the mistake be let through.
-    typed = type_train(*arguments, "trainer.limit_train_batches=1", "trainer.limit_val_batches=1")
+    typed = type_train("trainer.limit_train_batches=1", "trainer.limit_val_batches=1", *arguments)
     assert typed.code == 2
     assert ONE_LINE[arguments] in typed.err
     assert typed.err.startswith("error: ")

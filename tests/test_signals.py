@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM end a command at any time with 130 or 143, and nothing is lost."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -67,9 +68,8 @@ def test_a_signal_in_a_jobs_validation_or_test_stops_the_sweep(
     signal_in(LitGPT, method, name, lambda lit, *_: lit.seed == 2)
     typed = type_train("-m", *tiny, *SWEEP)
     assert typed.code == code
-    assert typed.err == (
-        "stopped; the same command with hydra.sweep.dir=sweep continues the sweep\n"
-    )
+    command = shlex.join(["python", "train.py", "-m", *tiny, *SWEEP])
+    assert typed.err == f"stopped; continue the sweep with: {command}\n"
     assert jobs(tmp_path) == JOBS[:2]
     assert not (tmp_path / "sweep" / "report.html").exists()
     assert summary(tmp_path / "sweep" / JOBS[1])["status"] == "interrupted"
@@ -103,7 +103,8 @@ def test_a_signal_while_the_report_of_a_sweep_is_made(
     signal_in(minigpt.reports.comparison, "runs_csv", name)
     typed = type_train("-m", *tiny, *SWEEP)
     assert typed.code == code
-    assert typed.err == "stopped; the same command with hydra.sweep.dir=sweep makes the report\n"
+    command = shlex.join(["python", "train.py", "-m", *tiny, *SWEEP])
+    assert typed.err == f"stopped; make the report with: {command}\n"
     assert type_train("-m", *tiny, *SWEEP).code == 0
     assert (tmp_path / "sweep" / "report.html").exists()
 

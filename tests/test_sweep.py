@@ -1,10 +1,12 @@
 """Sweeps: checked whole, outlived by their other jobs, taken up again, compared at the end."""
 
+import contextlib
 import csv
 import json
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ import torch
 
 from minigpt.reports.compared_runs import find_runs
 from minigpt.runs.checkpoints import read_checkpoint
+from minigpt.runs.run_folder import RunFolder
 from minigpt.training.lit_gpt import LitGPT
 from tests.conftest import REPOSITORY
 
@@ -67,11 +70,11 @@ def test_a_job_that_cannot_run_and_one_that_diverges_leave_the_others(
     assert typed.code == 1
     lines = typed.err.splitlines()
     impossible = "model.n_embd=16 is not a multiple of model.n_head=3"
-    assert lines[0].startswith(f"job 3 cannot run: {impossible}")
-    assert sum("cannot run" in line for line in lines) == 3
+    assert lines[0].startswith(f"jobs 3, 4, 5 cannot run: {impossible}")
+    assert typed.err.count(impossible) == 1
     assert "job 1-n_head=1,seed=2 failed: the loss is nan at step 2" in typed.err
     assert lines[-1].startswith(
-        "4 of 6 jobs did not finish; the same command with hydra.sweep.dir="
+        "4 of 6 jobs did not finish; try them again with: python train.py -m"
     )
     found = table(tmp_path / "sweep")
     statuses = {name: row["status"] for name, row in found.items()}
@@ -123,7 +126,49 @@ def test_a_report_that_fails_is_no_success(tiny, type_train, tmp_path, monkeypat
     monkeypatch.setattr("minigpt.reports.comparison.runs_csv", lambda *_: 1 / 0)
     typed = type_train("-m", *tiny, *SHORT, "seed=1,2", HERE)
     assert typed.code == 1
-    assert "the report failed: division by zero; the runs are in sweep" in typed.err
+    assert "the report failed; the runs are in sweep: division by zero" in typed.err
+
+
+def test_an_import_that_fails_in_the_report_is_no_success(tiny, type_train, monkeypatch):
+    monkeypatch.setitem(sys.modules, "minigpt.reports.comparison", None)
+    typed = type_train("-m", *tiny, *SHORT, "seed=1", HERE)
+    assert typed.code == 1
+    assert "the report failed; the runs are in sweep: import of minigpt.reports" in typed.err
+
+
+def test_a_second_sweep_or_run_in_a_folder_in_use_is_refused(tiny, type_train, tmp_path):
+    for name, words in {"sweep": ["-m", HERE, "seed=1,2"], "run": ["hydra.run.dir=run"]}.items():
+        with RunFolder(tmp_path / name).claim():
+            typed = type_train(*words, *tiny, *SHORT)
+        assert typed.code == 2
+        assert typed.err.startswith(
+            f"error: {tmp_path / name if name == 'run' else name} is in use"
+        )
+        assert typed.err.count("\n") == 1
+        assert type_train(*words, *tiny, *SHORT).code == 0
+    with RunFolder(tmp_path / "run").claim():
+        typed = type_train("resume=run", "trainer.max_epochs=2")
+    assert (typed.code, typed.err.count("\n")) == (2, 1)
+    assert "run is in use by another process" in typed.err
+
+
+def test_a_job_killed_before_its_config_was_written_starts_again(tiny, type_train, tmp_path):
+    (tmp_path / "sweep" / "0-seed=1").mkdir(parents=True)
+    (tmp_path / "sweep" / "0-seed=1" / "config.yaml").touch()
+    typed = type_train("-m", *tiny, *SHORT, "seed=1", HERE)
+    assert (typed.code, typed.err) == (0, "")
+    assert {row["status"] for row in table(tmp_path / "sweep").values()} == {"finished"}
+
+
+def test_a_sweep_is_checked_with_the_users_own_config_folder(tiny, type_train, tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\nmodel:\n  dropout: 0.3\n"
+    )
+    words = [f"--config-dir={tmp_path}/mine", "-m", "experiment=mine", "seed=1,2"]
+    typed = type_train(*words, *tiny, *SHORT, HERE)
+    assert (typed.code, typed.err) == (0, "")
+    assert jobs(tmp_path / "sweep") == ["0-seed=1", "1-seed=2"]
 
 
 def test_a_killed_sweep_started_again_ends_as_an_undisturbed_one(tiny, tmp_path):
@@ -218,6 +263,46 @@ def test_optuna_searches_for_the_least_held_out_loss(tiny, type_train, tmp_path)
     assert len({run.config["optimizer.lr"] for run in runs}) == 3
     best = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
     assert f"best_value: {min(run.val_loss for run in runs)}" in best
+
+
+def test_a_killed_search_continues_the_study_in_its_database(tiny, tmp_path):
+    kill = (
+        "import os, signal, sys, train\n"
+        "from pathlib import Path\n"
+        "from minigpt.training.lit_gpt import LitGPT\n"
+        "step = LitGPT.training_step\n"
+        "def killed(self, batch, i):\n"
+        "    jobs = [path for path in Path('sweep').iterdir() if path.is_dir()]\n"
+        "    if len(jobs) == 2 and i == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self, batch, i)\n"
+        "{}LitGPT.training_step = killed\n"
+        "train.main()"
+    )
+    search = [
+        "+sweep=optuna", *tiny, *SHORT, HERE, "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.storage=sqlite:///study.db",
+        "hydra.sweeper.params={optimizer.lr: 'tag(log, interval(1e-4, 1e-1))'}",
+    ]  # fmt: skip
+
+    def run(comment):
+        return subprocess.run(
+            [sys.executable, "-c", kill.format(comment), *search], cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+    def trials(state):
+        with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as study:
+            query = "select count(*) from trials where state = ?"
+            return study.execute(query, [state]).fetchone()[0]
+
+    assert run("").returncode == -signal.SIGKILL
+    assert (trials("COMPLETE"), trials("RUNNING")) == (1, 1)
+    again = run("#")
+    assert again.returncode == 0, again.stderr
+    assert trials("COMPLETE") == 4
+    assert "is finished already" in again.stderr  # the same seed proposes it again
+    assert {row["status"] for row in table(tmp_path / "sweep").values()} == {"finished"}
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])

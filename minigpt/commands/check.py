@@ -1,5 +1,6 @@
-"""What a configuration would do, before it does it."""
+"""`minigpt check`: what a configuration would do, without running it."""
 
+import argparse
 import json
 import math
 import os
@@ -9,110 +10,93 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from minigpt.batches.blocks import count_blocks
-from minigpt.config import build
+from minigpt.commands.plan import plan
+from minigpt.config import build, compose_config
 from minigpt.errors import UserError
-from minigpt.model.gpt import GPTConfig, count_parameters
-from minigpt.model.loss import CHUNK_ROWS
 from minigpt.training.budget import BudgetConfig, apply_budget
+from minigpt.training.build import build_data, make_trainer
+from minigpt.training.known_parts import make_known_parts
+from minigpt.training.limits import check_limits, limited
+from minigpt.training.lit_gpt import check_loss
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
 
 
-def plan(
-    model: GPTConfig, n_tokens: int, stride: int, batch_size: int, max_epochs: int
-) -> dict[str, Any]:
-    """Counts that follow from a network's shape and a corpus's size alone."""
-    parts = count_parameters(model)
-    blocks = count_blocks(n_tokens, model.block_size, stride)
-    batches = math.ceil(blocks / batch_size)
-    return {
-        "parameters": sum(parts.values()),
-        "parameters_by_part": parts,
-        "vocab_size": model.vocab_size,
-        "tokens": n_tokens,
-        "blocks": blocks,
-        "batches_per_epoch": batches,
-        "total_steps": batches * max_epochs,
-        "memory_bytes": estimate_memory(model, batch_size),
-    }
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
 
 
-def estimate_memory(model: GPTConfig, batch_size: int) -> int:
-    """Bytes that a float32 training step holds at its peak, the interpreter left out.
-
-    Weights, gradients and AdamW's two moments; each block's saved activations (about 12 n_embd
-    plus the attention weights a token); the head's gradient and one chunk of logits.
-    """
-    parameters = sum(count_parameters(model).values())
-    tokens = batch_size * model.block_size
-    per_block = (8 + 2 * model.mlp_ratio) * model.n_embd + 2 * model.n_head * model.block_size
-    activations = tokens * (model.n_layer * per_block + 4 * model.n_embd)
-    chunk = min(tokens, CHUNK_ROWS // 2) * model.vocab_size
-    return 4 * (4 * parameters + activations + chunk + model.vocab_size * model.n_embd)
+def run(args: argparse.Namespace) -> None:
+    print_plan(check(compose_config(args.overrides)), args.json)
 
 
 def check(cfg: DictConfig) -> dict[str, Any]:
-    """Builds everything of a run but its weights: a mistake that would stop it stops here.
+    """Builds all of a run but its weights, and runs no code that the configuration names.
 
     Raises UserError as the run itself would.
     """
-    from minigpt.training.build import build_data, build_trainer
-    from minigpt.training.lit_gpt import check_loss
-
-    cfg.run_dir = "outputs"  # where a run would write; nothing does
+    cfg.run_dir = "outputs"  # a placeholder: nothing is written there
     build(OptimizerConfig, "optimizer", cfg.optimizer)
     build(SchedulerConfig, "scheduler", cfg.scheduler)
     check_loss(cfg.loss, cfg.label_smoothing)
     data, model = build_data(cfg)
-    trainer, _ = build_trainer(cfg)
+    callbacks, unknown_callbacks = make_known_parts("callbacks", cfg.callbacks)
+    loggers, unknown_loggers = make_known_parts("logger", cfg.logger)
+    trainer, _ = make_trainer(cfg, callbacks, loggers)
     apply_budget(trainer, build(BudgetConfig, "budget", cfg.budget), model, data)
-    tokens = data.store.manifest.tokens
-    found = plan(
+    check_limits(trainer, data)
+    manifest = data.store.manifest
+    counts = plan(
         model,
-        tokens["train"],
+        manifest.tokens["train"],
         data.config.stride,
         data.config.batch_size * trainer.world_size,
         max(0, trainer.max_epochs or 0),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if found["memory_bytes"] > memory and trainer.strategy.root_device.type == "cpu":
+    if counts["memory_bytes"] > memory and trainer.strategy.root_device.type == "cpu":
         raise UserError(
-            f"a step needs about {found['memory_bytes'] / 2**30:.1f} GiB, this machine has "
+            f"a step needs about {counts['memory_bytes'] / 2**30:.1f} GiB, this machine has "
             f"{memory / 2**30:.1f}; lower data.batch_size, model.n_embd or model.n_layer"
         )
-    limit = trainer.limit_train_batches
-    batches = found["batches_per_epoch"]
-    batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    batches = limited(counts["batches_per_epoch"], trainer.limit_train_batches)
     per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
     limits = [per_epoch * max(0, trainer.max_epochs or 0), trainer.max_steps]
-    steps = min(limit for limit in limits if limit > 0)
-    found["batches_per_epoch"], found["total_steps"] = batches, steps
-    found["splits"] = tokens
-    found["source"] = data.config.source
-    found["tokenizer"] = data.store.manifest.tokenizer["name"]
-    found["largest_id"] = data.store.manifest.largest_id
-    return found
+    return {
+        **counts,
+        "batches_per_epoch": batches,
+        "total_steps": min(limit for limit in limits if limit > 0),
+        "splits": manifest.tokens,
+        "source": data.config.source,
+        "tokenizer": manifest.tokenizer["name"],
+        "largest_id": manifest.largest_id,
+        "not_checked": unknown_callbacks + unknown_loggers,
+    }
 
 
-def print_plan(found: dict[str, Any], as_json: bool) -> None:
+def print_plan(counts: dict[str, Any], as_json: bool) -> None:
+    """Print what `check` returned, as a table or as a JSON object."""
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(counts, indent=2))
         return
     table = Table(show_header=False, box=None)
     table.add_column()
     table.add_column(justify="right")
-    for name, count in found["parameters_by_part"].items():
+    for name, count in counts["parameters_by_part"].items():
         table.add_row(f"  {name}", f"{count:,}")
-    table.add_row("parameters", f"{found['parameters']:,}", style="bold")
-    table.add_row("vocabulary", f"{found['vocab_size']:,}")
-    table.add_row("largest token id", f"{found['largest_id']:,}")
-    for split, count in found["splits"].items():
+    table.add_row("parameters", f"{counts['parameters']:,}", style="bold")
+    table.add_row("vocabulary", f"{counts['vocab_size']:,}")
+    table.add_row("largest token id", f"{counts['largest_id']:,}")
+    for split, count in counts["splits"].items():
         table.add_row(f"tokens, {split}", f"{count:,}")
-    table.add_row("training blocks", f"{found['blocks']:,}")
-    table.add_row("batches an epoch", f"{found['batches_per_epoch']:,}")
-    table.add_row("steps in all", f"{found['total_steps']:,}")
-    table.add_row("memory of a step, about", f"{found['memory_bytes'] / 2**20:,.0f} MiB")
-    console = Console(highlight=False)
-    console.print(f"source {found['source']}, tokenizer {found['tokenizer']}")
+    table.add_row("training blocks", f"{counts['blocks']:,}")
+    table.add_row("batches an epoch", f"{counts['batches_per_epoch']:,}")
+    table.add_row("steps in all", f"{counts['total_steps']:,}")
+    table.add_row("memory of a step, about", f"{counts['memory_bytes'] / 2**20:,.0f} MiB")
+    console = Console(highlight=False, markup=False)
+    console.print(f"source {counts['source']}, tokenizer {counts['tokenizer']}")
     console.print(table)
+    if counts["not_checked"]:
+        names = ", ".join(counts["not_checked"])
+        console.print(f"not checked, since it would run other code: {names}", soft_wrap=True)
     console.print("data and model fit")

@@ -1,5 +1,6 @@
-"""What a token store holds, for people and for scripts."""
+"""`minigpt inspect`: what a token store holds, for people and for scripts."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -10,53 +11,56 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from minigpt.commands.prepare import prepared
 from minigpt.errors import UserError
 from minigpt.tokens.manifest import MANIFEST
-from minigpt.tokens.prepare import Prepared
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.store import TokenStore
 from minigpt.tokens.tokenizer import from_spec
 
-SHOWN = 128  # tokens of the block that is decoded
-COUNTED = 1 << 24  # tokens at a time
+SHOWN = 128  # tokens of the training text that are printed
+COUNTED = 1 << 24  # tokens that are counted at a time
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", nargs="+", metavar="STORE or data=...", help="a store's folder, or overrides"
+    )
+    parser.add_argument("--verify", action="store_true", help="check every shard's sha256")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def run(args: argparse.Namespace) -> None:
+    if any("=" in word for word in args.target) and not Path(" ".join(args.target)).exists():
+        store = prepared(args.target).store
+    else:
+        store = open_store(" ".join(args.target))
+    print_inspection(inspect(store, args.verify), args.json)
 
 
 def open_store(target: str) -> TokenStore:
-    """The store of a folder. Raises UserError where the folder is none."""
+    """The store of a folder. Raises UserError where the folder is not a token store."""
     folder = Path(target)
     if not (folder / MANIFEST).exists():
         raise UserError(
-            f"{target} is no token store: it has no {MANIFEST}; name a folder that "
+            f"{target} is not a token store: it has no {MANIFEST}; name a folder that "
             "`minigpt prepare data=...` made, or data=... itself"
         )
     return TokenStore(folder)
 
 
-def print_prepared(prepared: Prepared) -> None:
-    """One line that says what there is now, and one for each thing worth knowing."""
-    manifest = prepared.store.manifest
-    documents, tokens = sum(manifest.documents.values()), sum(manifest.tokens.values())
-    how = f"made in {prepared.seconds:.2f} s" if prepared.made else "up to date"
-    print(f"{prepared.store.folder}: {documents:,} documents, {tokens:,} tokens, {how}")
-    if manifest.duplicates or manifest.empty:
-        print(f"left out: {manifest.duplicates:,} duplicates, {manifest.empty:,} empty documents")
-    if prepared.max_tokens and manifest.tokens["train"] < prepared.max_tokens:
-        print(
-            f"the text ended at {manifest.tokens['train']:,} of data.max_tokens="
-            f"{prepared.max_tokens:,}"
-        )
-
-
 def inspect(store: TokenStore, verify: bool) -> dict[str, Any]:
-    """A store's figures, its most frequent tokens and the first block of its training text.
+    """A store's figures, its most frequent tokens and the start of its training text.
 
-    Raises UserError where `verify` finds a shard that is not what was written.
+    Raises UserError where `verify` finds a shard whose content has changed.
     """
     manifest = store.manifest
     if verify and (damaged := store.verify()):
         names = ", ".join(map(str, damaged))
-        raise UserError(f"damaged, its sha256 differs: {names}; delete {store.folder} and the "
-                        "store is made again")  # fmt: skip
+        raise UserError(
+            f"damaged, its sha256 differs: {names}; delete {store.folder} and the store is made "
+            "again"
+        )
     tokenizer = from_spec(manifest.tokenizer)
     counts = _count(store)
     total = int(counts.sum())
@@ -89,7 +93,7 @@ def inspect(store: TokenStore, verify: bool) -> dict[str, Any]:
 
 
 def _count(store: TokenStore) -> NDArray[np.int64]:
-    """(V) how often each id stands in the store."""
+    """(V) how often each token id occurs in the store."""
     counts = np.zeros(store.manifest.largest_id + 1, np.int64)
     for split in SPLITS:
         tokens = store.tokens(split)
@@ -98,37 +102,38 @@ def _count(store: TokenStore) -> NDArray[np.int64]:
     return counts
 
 
-def print_inspection(found: dict[str, Any], as_json: bool) -> None:
+def print_inspection(figures: dict[str, Any], as_json: bool) -> None:
+    """Print what `inspect` returned, as tables or as a JSON object."""
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(figures, indent=2, ensure_ascii=False))
         return
     console = Console(highlight=False, emoji=False)
-    verified = ", every shard's sha256 is right" if found["verified"] else ""
-    console.print(Text(found["folder"], "bold"), soft_wrap=True)
-    console.print(f"{found['tokenizer']} as {found['dtype']}{verified}\n")
+    verified = ", every shard's sha256 is right" if figures["verified"] else ""
+    console.print(Text(figures["folder"], "bold"), soft_wrap=True)
+    console.print(f"{figures['tokenizer']} as {figures['dtype']}{verified}\n")
     splits = _table("split", "documents", "tokens", "shards")
     for split in SPLITS:
-        row = (found["documents"][split], found["tokens"][split], found["shards"][split])
+        row = (figures["documents"][split], figures["tokens"][split], figures["shards"][split])
         splits.add_row(split, *(f"{count:,}" for count in row))
     console.print(splits)
     domains = _table("domain", "documents", "tokens", "share")
-    for name, domain in found["domains"].items():
+    for name, domain in figures["domains"].items():
         domains.add_row(Text(name), f"{domain['documents']:,}", f"{domain['tokens']:,}",
                         f"{domain['share']:.1%}")  # fmt: skip
     console.print(domains)
     top = _table("frequent token", "id", "share")
-    for token in found["top_tokens"][:10]:
+    for token in figures["top_tokens"][:10]:
         top.add_row(Text(repr(token["text"])), str(token["id"]), f"{token['share']:.2%}")
     console.print(top)
-    longest = found["longest"]
+    longest = figures["longest"]
     console.print(
-        f"left out: {found['duplicates']:,} duplicates, {found['empty']:,} empty documents\n"
+        f"left out: {figures['duplicates']:,} duplicates, {figures['empty']:,} empty documents\n"
         f"longest document: {longest['tokens']:,} tokens, {longest['name']}\n"
-        f"{found['distinct_tokens']:,} distinct tokens, largest id {found['largest_id']:,}\n",
+        f"{figures['distinct_tokens']:,} distinct tokens, largest id {figures['largest_id']:,}\n",
         markup=False,
     )
     console.print(f"The first {SHOWN} tokens to train on:\n")
-    print(found["block"])
+    print(figures["block"])
 
 
 def _table(first: str, *others: str) -> Table:

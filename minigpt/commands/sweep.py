@@ -1,6 +1,6 @@
-"""A sweep: checked before its first job, outlived by its other jobs, compared at its end.
+"""A sweep: checks every job before the first, runs on after a failed job, compares all at the end.
 
-Nothing heavy is imported until a sweep runs: Hydra loads this file at every start.
+Hydra loads this file at every start, so it imports nothing heavy until a sweep runs.
 """
 
 import math
@@ -8,78 +8,133 @@ import os
 import shutil
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from minigpt.command_lines import sweep_command
 from minigpt.config import SWEPT, compose_config
-from minigpt.error_lines import explain
+from minigpt.error_lines import explain, one_line_errors
 from minigpt.errors import UserError
 from minigpt.runs.run_config import resolved
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Status, Summary
 from minigpt.signals import Interrupted
 
+SEARCH_PATH = "hydra.searchpath="
+
+_claims = ExitStack()  # the folder of the sweep that this process runs
+_said: set[str] = set()  # why jobs cannot run, so that no reason is said again when they fail
+
 
 class Sweep(Callback):
-    """Hydra's calls before a sweep's first job and after its last."""
+    """Hydra calls this before a sweep's first job and after its last."""
 
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Names what is swept, for the jobs' folders, and says which jobs cannot run and why."""
-        sweeper = config.hydra.sweeper
-        given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-        given += config.hydra.overrides.task
-        overrides = OverridesParser.create().parse_overrides(given)
-        swept = [o.get_key_element() for o in overrides if o.is_sweep_override()]
-        os.environ[SWEPT] = "|".join(dict.fromkeys(key.lstrip("+") for key in swept))
-        if not sweeper._target_.endswith("BasicSweeper"):
-            return  # its jobs are not known yet
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    def on_multirun_start(self, config: DictConfig, config_name: str = "train", **_: Any) -> None:
+        """Claim the sweep's folder, name the swept keys for the jobs' folders, check every job.
 
-        from minigpt.commands.check import check
-
-        (jobs,) = BasicSweeper.split_arguments(overrides, None)
-        for number, job in enumerate(jobs):
-            try:
-                check(compose_config(job))
-            except Exception as error:
-                _say(f"job {number} cannot run: {_reason(error)}")
+        Exits with code 2 where another process holds the folder, or no job can run.
+        """
+        with _exit_on_error("the sweep could not start"):
+            _claims.enter_context(RunFolder(config.hydra.sweep.dir).claim())
+            sweeper = config.hydra.sweeper
+            words = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+            words += config.hydra.overrides.task
+            overrides = OverridesParser.create().parse_overrides(words)
+            swept = [o.get_key_element() for o in overrides if o.is_sweep_override()]
+            os.environ[SWEPT] = "|".join(dict.fromkeys(key.lstrip("+") for key in swept))
+            if not sweeper._target_.endswith("BasicSweeper"):
+                return  # its jobs are not known yet
+            searched = [w for w in config.hydra.overrides.hydra if w.startswith(SEARCH_PATH)]
+            _check_jobs(overrides, searched, config_name)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Writes the sweep's report; a job that did not finish makes the exit code 1."""
-        from minigpt.reports.comparison import compare, print_comparison
-
+        """Write the sweep's report. The exit code is 1 if a job did not finish."""
         folder = Path(config.hydra.sweep.dir)
-        if not folder.is_dir():
-            return
         try:
-            runs = compare([folder], folder)
-            print_comparison(runs, folder)
+            if folder.is_dir():
+                with _exit_on_error(f"the report failed; the runs are in {folder}"):
+                    _report(folder)
         except Interrupted as stop:
-            stop.hint = f"; {_same_command(config.hydra.sweep.dir)} makes the report"
+            stop.hint = f"; make the report with: {sweep_command(config.hydra.sweep.dir)}"
             raise
-        except Exception as error:  # of which Hydra would make a warning, and an exit code of 0
+        finally:
+            release_sweep()
+
+
+def release_sweep() -> None:
+    """Let other processes use the folder of this process's sweep again."""
+    _claims.close()
+
+
+@contextmanager
+def _exit_on_error(consequence: str) -> Iterator[None]:
+    """Exits with code 2 for a mistake of the user and with 1 for any other error.
+
+    Hydra would turn an error of its callbacks into a warning and exit with code 0.
+    """
+    with one_line_errors():
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
             traceback.print_exception(error)
-            _say(f"the report failed: {_reason(error)}; the runs are in {folder}")
+            _say(f"{consequence}: {_reason(error)}")
             raise SystemExit(1) from None
-        unfinished = [run for run in runs if not run.is_finished]
-        if unfinished:
-            _say(
-                f"{len(unfinished)} of {len(runs)} jobs did not finish; "
-                f"{_same_command(config.hydra.sweep.dir)} tries them again"
-            )
-            raise SystemExit(1)
+
+
+def _check_jobs(overrides: list[Override], searched: list[str], config_name: str) -> None:
+    """Say which jobs cannot run, each reason once. Raises UserError if none can."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    from minigpt.commands.check import check
+
+    (jobs,) = BasicSweeper.split_arguments(overrides, None)
+    numbers: dict[str, list[int]] = {}  # the jobs that cannot run, by reason
+    for number, job in enumerate(jobs):
+        try:
+            check(compose_config([*job, *searched], config_name))
+        except Exception as error:
+            numbers.setdefault(_reason(error), []).append(number)
+    impossible = sum(map(len, numbers.values()))
+    if impossible == len(jobs) and len(numbers) == 1:
+        raise UserError(f"no job of this sweep can run: {next(iter(numbers))}")
+    for reason, which in numbers.items():
+        names = ", ".join(map(str, which))
+        _say(f"job{'s' if len(which) > 1 else ''} {names} cannot run: {reason}")
+        _said.add(reason)
+    if impossible == len(jobs):
+        raise UserError("no job of this sweep can run, for the reasons above")
+
+
+def _report(folder: Path) -> None:
+    from minigpt.reports.comparison import compare, print_comparison
+    from minigpt.reproductions.all_reports import REPRODUCTIONS
+
+    runs = compare([folder], folder, REPRODUCTIONS)
+    print_comparison(runs, folder)
+    unfinished = [run for run in runs if not run.is_finished]
+    if unfinished:
+        _say(
+            f"{len(unfinished)} of {len(runs)} jobs did not finish; try them again with: "
+            f"{sweep_command(str(folder))}"
+        )
+        raise SystemExit(1)
 
 
 def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
-    """Runs one job unless it has finished; a job that was interrupted goes on.
+    """Runs one job, or resumes it if it was interrupted; a finished job is left as it is.
 
-    Returns its best held-out loss, or NaN where it fails, which is recorded and said; the jobs
-    after it go on. Raises UserError where the folder holds a job with other settings.
+    Returns its best held-out loss. A failure is recorded and gives NaN, so that the next jobs
+    run. Raises UserError where the folder holds a job with other settings.
     """
     from minigpt.commands.train import train
 
@@ -95,7 +150,8 @@ def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
         try:
             loss = train(config, run, overrides, resume=resume)
         except Interrupted as stop:
-            stop.hint = f"; {_same_command(HydraConfig.get().sweep.dir)} continues the sweep"
+            command = sweep_command(HydraConfig.get().sweep.dir)
+            stop.hint = f"; continue the sweep with: {command}"
             raise
         except Exception as error:
             _record_failure(config, run, error)
@@ -104,7 +160,7 @@ def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
 
 
 def _earlier_summary(config: DictConfig, run: RunFolder) -> Summary:
-    """What an earlier start of the same job left; of none, that of a failure."""
+    """The summary that an earlier start of this job left; Status.FAILED where there is none."""
     if not run.has_run:
         if not run.is_empty and not run.config.exists():
             raise UserError(
@@ -128,7 +184,7 @@ def _is_tested(summary: Summary) -> bool:
 
 
 def _empty(run: RunFolder) -> None:
-    """Remove what an earlier start left, but for the lock that this process holds."""
+    """Remove what an earlier start left, except the lock that this process holds."""
     for path in run.path.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -140,7 +196,8 @@ def _record_failure(config: DictConfig, run: RunFolder, error: Exception) -> Non
     reason = _reason(error)
     if not isinstance(error, UserError):
         traceback.print_exception(error)
-    _say(f"job {run.path.name} failed: {reason}")
+    if reason not in _said:
+        _say(f"job {run.path.name} failed: {reason}")
     run.write_config(resolved(config))
     try:
         summary = run.read_summary()
@@ -153,10 +210,6 @@ def _record_failure(config: DictConfig, run: RunFolder, error: Exception) -> Non
 
 def _reason(error: Exception) -> str:
     return explain(error) or type(error).__name__
-
-
-def _same_command(folder: str) -> str:
-    return f"the same command with hydra.sweep.dir={folder}"
 
 
 def _say(line: str) -> None:

@@ -1,7 +1,5 @@
 """`python train.py` and `minigpt train`: one run, a resumed run, or a sweep of runs."""
 
-import os
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +10,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from minigpt.command_lines import display_path, resume_command
+from minigpt.command_lines import display_path, resume_command, train_command
 from minigpt.commands.other_process import COMMAND, run_by_launcher
+from minigpt.commands.sweep import release_sweep, run_job
+from minigpt.commands.terminal import tolerant_output
 from minigpt.config import CONF, plain, share_cores
 from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
@@ -24,6 +24,7 @@ from minigpt.signals import Interrupted, stop_signals
 RESUME = "resume="
 
 
+@tolerant_output()
 def main() -> None:
     """Train what the command line says; a resumed run takes its configuration from its folder."""
     share_cores()
@@ -34,7 +35,10 @@ def main() -> None:
             overrides = [word for word in arguments if not word.startswith(RESUME)]
             _resume(RunFolder(Path(folders[-1]).resolve()), overrides)
         else:
-            _start()
+            try:
+                _start()
+            finally:
+                release_sweep()
 
 
 @contextmanager
@@ -55,8 +59,6 @@ def _start(config: DictConfig) -> float | None:
     # In here too, since Hydra adds lines of its own to an error that passes through it.
     with one_line_errors():
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            from minigpt.commands.sweep import run_job
-
             return run_job(config, run, overrides)
         try:
             with run.claim():
@@ -116,8 +118,7 @@ def train(
     if is_first(trainer):
         run.write_config(resolved(config))
     reset_peak_memory()
-    command = shlex.join(["python", os.path.basename(sys.argv[0]), *sys.argv[1:]])
-    summary = RunSummary(run, command, overrides, commit)
+    summary = RunSummary(run, train_command(), overrides, commit)
     trainer.callbacks[2:2] = [summary, TensorBoardHparams(plain(config))]
     job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)
     try:

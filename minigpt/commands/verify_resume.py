@@ -1,5 +1,6 @@
 """Proof, on the user's machine and configuration, that a resumed run is the undisturbed one."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -21,6 +22,15 @@ from minigpt.runs.run_folder import RunFolder
 EPOCHS = 3
 TIMED = {"tokens_per_second"}  # metrics in which two runs always differ
 STOPPED = 128 + signal.SIGTERM
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
+    parser.add_argument("--steps", type=int, default=24, help="optimizer steps of the trial run")
+
+
+def run(args: argparse.Namespace) -> None:
+    verify_resume(args.overrides, args.steps)
 
 
 class StopAfter(pl.Callback):

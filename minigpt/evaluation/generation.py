@@ -29,12 +29,21 @@ def load(path: Path, which: str = "best") -> tuple[GPT, Tokenizer]:
 
 
 def generate_text(
-    net: GPT, tokenizer: Tokenizer, prompt: str, max_new_tokens: int, sampling: Sampling, seed: int
+    net: GPT,
+    tokenizer: Tokenizer,
+    prompt: str | None,
+    max_new_tokens: int,
+    sampling: Sampling,
+    seed: int,
 ) -> str:
-    """The prompt's continuation. Raises UserError for a prompt that is empty or too long."""
-    ids = tokenizer.encode(prompt)
+    """The prompt's continuation; without a prompt, a document from its start.
+
+    Raises UserError for a prompt that is empty or too long, and for a tokenizer without an id
+    that separates documents.
+    """
+    ids = _start_of_document(tokenizer) if prompt is None else tokenizer.encode(prompt)
     if not ids:
-        raise UserError("the prompt is empty; give at least one token")
+        raise UserError("the prompt is empty; give at least one token, or use --from-start")
     if len(ids) > net.config.block_size:
         raise UserError(
             f"the prompt has {len(ids)} tokens, the model reads {net.config.block_size} "
@@ -51,3 +60,13 @@ def generate_text(
         )
     tokens = generate(net, torch.tensor([ids]), max_new_tokens, sampling, seed)
     return tokenizer.decode(tokens[0, len(ids) :].tolist())
+
+
+def _start_of_document(tokenizer: Tokenizer) -> list[int]:
+    """The id that stands between documents, after which the next one begins."""
+    if tokenizer.end_of_text is None:
+        raise UserError(
+            f"tokenizer {tokenizer.name} has no id that separates documents, so there is no start "
+            "of a document to begin at; give a --prompt"
+        )
+    return [tokenizer.end_of_text]

@@ -133,15 +133,23 @@ def find_run_folders(place: Path) -> list[RunFolder]:
 
     A run's own subfolders, and other programs' files of the same name, are left out.
     """
+    return [RunFolder(folder) for folder, is_run in _configured_folders(place) if is_run]
+
+
+def find_foreign_folders(place: Path) -> list[Path]:
+    """Folders in and below a folder that hold another program's config.yaml, or a damaged one."""
+    return sorted(folder for folder, is_run in _configured_folders(place) if not is_run)
+
+
+def _configured_folders(place: Path) -> Iterator[tuple[Path, bool]]:
+    """Each outermost folder that has a config.yaml, and whether that is a run's."""
     folders = {path.parent for path in place.rglob(CONFIG)}
-    runs = []
     for folder in folders:
         if not folders.isdisjoint(folder.parents):
             continue
-        run = RunFolder(folder)
         try:
-            run.read_config()
+            RunFolder(folder).read_config()
         except UserError:
-            continue
-        runs.append(run)
-    return runs
+            yield folder, False
+        else:
+            yield folder, True

@@ -23,9 +23,6 @@ class BudgetConfig:
     def __post_init__(self) -> None:
         check_types("budget", self)
         check_positive("budget", self, "tokens", "flops", "validations")
-        for name in ("tokens", "flops"):
-            if not math.isfinite(getattr(self, name) or 0):
-                raise UserError(f"budget.{name} must be a finite number")
         if self.tokens is not None and self.flops is not None:
             raise UserError("budget.tokens and budget.flops are both set; leave one out")
 

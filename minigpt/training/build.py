@@ -10,14 +10,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
-from minigpt.errors import UserError, check_choice, nearest
+from minigpt.errors import UserError, check_choice, check_finite_number, nearest
 from minigpt.model.gpt import GPTConfig
 from minigpt.model.loss import has_bfloat16_instructions
 from minigpt.training.budget import BudgetConfig, apply_budget
@@ -25,7 +24,9 @@ from minigpt.training.callbacks.finite_watch import FiniteWatch
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.checkpoint_io import DurableCheckpointIO
 from minigpt.training.data_module import TokenDataModule
+from minigpt.training.known_parts import make_parts
 from minigpt.training.lightning_seams import leave_signals_alone
+from minigpt.training.limits import check_limits
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import keep_freed_memory
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
@@ -58,6 +59,7 @@ def build_run(cfg: DictConfig) -> Run:
     trainer, compile_blocks = build_trainer(cfg)
     budget = build(BudgetConfig, "budget", cfg.budget)
     apply_budget(trainer, budget, model, data)
+    check_limits(trainer, data)
     tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "processes": trainer.world_size}
     torch.manual_seed(cfg.seed)
@@ -93,7 +95,14 @@ def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
 
 
 def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
-    """The trainer, and how the blocks are to be compiled, with the process set up for both."""
+    """The trainer with its callbacks and loggers, and trainer.compile."""
+    return make_trainer(cfg, make_parts(cfg.callbacks), make_parts(cfg.logger))
+
+
+def make_trainer(
+    cfg: DictConfig, callbacks: list[pl.Callback], loggers: list[Any]
+) -> tuple[pl.Trainer, bool | str]:
+    """The trainer, and trainer.compile; it also sets up this process's memory and precision."""
     arguments = plain(cfg.trainer)
     _check_trainer(arguments)
     compile_blocks, keep_freed, tf32 = (arguments.pop(key) for key in OWN_KEYS)
@@ -103,9 +112,7 @@ def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
         arguments["precision"] = "bf16-mixed" if fast else "32-true"
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    callbacks = [Metrics(), FiniteWatch()]
-    callbacks += [instantiate(plain(c)) for c in (cfg.callbacks or {}).values()]
-    loggers = [instantiate(plain(c)) for c in (cfg.logger or {}).values()]
+    callbacks = [Metrics(), FiniteWatch(), *callbacks]
     quieten_lightning()
     environment = find_environment()
     try:
@@ -144,6 +151,8 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
     for key in NEEDED:
         if key not in arguments:
             raise UserError(f"trainer.{key} is missing; leave it in")
+    for key, value in arguments.items():
+        check_finite_number(f"trainer.{key}", value)
     check_choice("trainer.compile", arguments["compile"], COMPILE)
     for key in ("keep_freed_memory", "tf32"):
         check_choice(f"trainer.{key}", arguments[key], (True, False))
@@ -153,8 +162,11 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
             f"trainer.strategy={strategy} copies a process that has begun a run; use ddp"
         )
     unlimited = -1
-    for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps"):
-        value = arguments[key]
+    for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps",
+                "check_val_every_n_epoch"):  # fmt: skip
+        value = arguments.get(key)
+        if key == "check_val_every_n_epoch" and value is None:
+            continue
         if not isinstance(value, int) or isinstance(value, bool):
             raise UserError(f"trainer.{key} must be a whole number, got {value!r}")
         if value < 1 and not (key in ("max_epochs", "max_steps") and value == unlimited):
@@ -165,11 +177,10 @@ def _check_trainer(arguments: dict[str, Any]) -> None:
         value = arguments[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise UserError(f"trainer.{key} must be a count or a share above 0, got {value!r}")
-    limit, interval = arguments["limit_train_batches"], arguments["val_check_interval"]
-    if isinstance(limit, int) and isinstance(interval, int) and interval > limit:
-        raise UserError(
-            f"trainer.val_check_interval={interval} is beyond trainer.limit_train_batches={limit}"
-        )
+    for key in ("limit_val_batches", "limit_test_batches"):
+        value = arguments.get(key, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise UserError(f"trainer.{key} must be a count or a share, 0 for none, got {value!r}")
     clip = arguments["gradient_clip_val"]
     if clip is not None and not (isinstance(clip, int | float) and clip > 0):
         raise UserError(f"trainer.gradient_clip_val must be above 0 or null, got {clip!r}")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from minigpt.commands.check import estimate_memory, plan
+from minigpt.commands.plan import estimate_memory, plan
 from minigpt.config import build, compose_config
 from minigpt.model.gpt import GPTConfig
 from tests.conftest import run_folders
@@ -81,3 +81,56 @@ def test_the_memory_estimate_counts_weights_gradients_and_moments():
     assert estimate_memory(small, 1) > 4 * 4 * 13_278_976
     assert estimate_memory(large, 1) > 4 * 4 * 124_439_808
     assert estimate_memory(small, 64) > estimate_memory(small, 32)
+
+
+LIMITS = {
+    "trainer.val_check_interval=1000": "trainer.val_check_interval=1000 is beyond the ",
+    "trainer.limit_train_batches=0.01": "trainer.limit_train_batches=0.01 of the ",
+    "trainer.limit_val_batches=0.01": "trainer.limit_val_batches=0.01 of the ",
+    "trainer.limit_test_batches=0.01": "trainer.limit_test_batches=0.01 of the ",
+    "+trainer.check_val_every_n_epoch=3": "is beyond trainer.max_epochs=2; lower it",
+    "callbacks=early_stopping trainer.limit_val_batches=0":
+        "callbacks.early_stopping watches val/loss, but trainer.limit_val_batches=0 turns",
+    "callbacks=early_stopping trainer.max_steps=2":
+        "but the run ends after 2 batches and would first validate after ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", LIMITS)
+def test_a_limit_that_the_corpus_cannot_meet_is_one_line_everywhere(
+    words, tiny, type_minigpt, type_train, tmp_path
+):
+    arguments = [*tiny, *words.split()]
+    checked, trained = type_minigpt("check", *arguments), type_train(*arguments)
+    swept = type_train("-m", *arguments, "seed=1,2", "hydra.sweep.dir=sweep")
+    for typed in (checked, trained, swept):
+        assert (typed.code, typed.out, typed.err.count("\n")) == (2, "", 1)
+        assert LIMITS[words] in typed.err
+    assert swept.err == checked.err.replace("error: ", "error: no job of this sweep can run: ")
+    assert not (tmp_path / "sweep" / "0-seed=1").exists()
+
+
+def test_validations_across_epochs_may_be_further_apart_than_an_epoch(tiny, type_minigpt):
+    across = ["trainer.val_check_interval=30", "+trainer.check_val_every_n_epoch=null"]
+    assert type_minigpt("check", *tiny, *across).code == 0
+
+
+def test_a_check_runs_no_code_that_the_configuration_names(tiny, type_minigpt, tmp_path):
+    (tmp_path / "planted.py").write_text("open('ran', 'w')\nclass Part: pass\n")
+    typed = type_minigpt(
+        "check", *tiny, "+callbacks.x._target_=planted.Part", "+logger.y._target_=os.mkdir",
+        "+logger.y.path=made", "+callbacks.samples.extra={_target_: os.mkdir, path: made}",
+    )  # fmt: skip
+    assert (typed.code, typed.err) == (0, "")
+    assert (
+        "not checked, since it would run other code: callbacks.samples, callbacks.x, logger.y"
+        in (typed.out)
+    )
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_check_knows_what_a_callback_of_ours_would_refuse(tiny, type_minigpt):
+    typed = type_minigpt("check", *tiny, "callbacks.last.minutes=0")
+    assert (typed.code, typed.err.count("\n")) == (2, 1)
+    assert "callbacks.last.minutes must be above 0, got 0" in typed.err

@@ -71,8 +71,8 @@ def test_a_damaged_shard_is_named_by_verify(type_minigpt, tmp_path):
     )
 
 
-def test_a_folder_that_is_no_store_is_named(type_minigpt, tmp_path):
+def test_a_folder_that_is_not_a_store_is_refused_by_name(type_minigpt, tmp_path):
     (tmp_path / "empty").mkdir()
     typed = type_minigpt("inspect", "empty")
     assert (typed.code, typed.err.count("\n")) == (2, 1)
-    assert typed.err.startswith("error: empty is no token store: it has no manifest.json")
+    assert typed.err.startswith("error: empty is not a token store: it has no manifest.json")

@@ -1,0 +1,42 @@
+"""The size of a run: parameters, batches, steps and memory, computed from its configuration."""
+
+import math
+from typing import Any
+
+from minigpt.batches.blocks import count_blocks
+from minigpt.model.gpt import GPTConfig, count_parameters
+from minigpt.model.loss import CHUNK_ROWS
+
+
+def plan(
+    model: GPTConfig, n_tokens: int, stride: int, batch_size: int, max_epochs: int
+) -> dict[str, Any]:
+    """The counts that follow from a network's shape and a corpus's size alone."""
+    parts = count_parameters(model)
+    blocks = count_blocks(n_tokens, model.block_size, stride)
+    batches = math.ceil(blocks / batch_size)
+    return {
+        "parameters": sum(parts.values()),
+        "parameters_by_part": parts,
+        "vocab_size": model.vocab_size,
+        "tokens": n_tokens,
+        "blocks": blocks,
+        "batches_per_epoch": batches,
+        "total_steps": batches * max_epochs,
+        "memory_bytes": estimate_memory(model, batch_size),
+    }
+
+
+def estimate_memory(model: GPTConfig, batch_size: int) -> int:
+    """Peak bytes of a float32 training step, without those of Python itself.
+
+    Counts weights, gradients and AdamW's two moments; the activations that each block saves
+    (about 12 n_embd a token, and the attention weights); the head's gradient and one chunk of
+    logits.
+    """
+    parameters = sum(count_parameters(model).values())
+    tokens = batch_size * model.block_size
+    per_block = (8 + 2 * model.mlp_ratio) * model.n_embd + 2 * model.n_head * model.block_size
+    activations = tokens * (model.n_layer * per_block + 4 * model.n_embd)
+    chunk = min(tokens, CHUNK_ROWS // 2) * model.vocab_size
+    return 4 * (4 * parameters + activations + chunk + model.vocab_size * model.n_embd)

@@ -1,0 +1,35 @@
+"""`minigpt prepare`: makes the token store of a configuration ahead of training."""
+
+import argparse
+
+from minigpt.batches.config import DataConfig
+from minigpt.config import build, compose_config
+from minigpt.tokens.prepare import Prepared, prepare
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="data=...", help="as for train.py")
+
+
+def run(args: argparse.Namespace) -> None:
+    print_prepared(prepared(args.overrides))
+
+
+def prepared(overrides: list[str]) -> Prepared:
+    """The token store of the configuration with these overrides, made if it is missing."""
+    return prepare(build(DataConfig, "data", compose_config(overrides).data))
+
+
+def print_prepared(result: Prepared) -> None:
+    """Print the store's size, what was left out, and whether the text was too short."""
+    manifest = result.store.manifest
+    documents, tokens = sum(manifest.documents.values()), sum(manifest.tokens.values())
+    how = f"made in {result.seconds:.2f} s" if result.made else "up to date"
+    print(f"{result.store.folder}: {documents:,} documents, {tokens:,} tokens, {how}")
+    if manifest.duplicates or manifest.empty:
+        print(f"left out: {manifest.duplicates:,} duplicates, {manifest.empty:,} empty documents")
+    if result.max_tokens and manifest.tokens["train"] < result.max_tokens:
+        print(
+            f"the text ended at {manifest.tokens['train']:,} of data.max_tokens="
+            f"{result.max_tokens:,}"
+        )

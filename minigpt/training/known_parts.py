@@ -1,0 +1,53 @@
+"""Callbacks and loggers of a configuration that may be made without running a stranger's code."""
+
+from typing import Any
+
+from hydra.utils import instantiate
+
+from minigpt.config import plain
+from minigpt.training.callbacks.alignment_guard import AlignmentGuard
+from minigpt.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from minigpt.training.callbacks.early_stopping import EarlyStopping
+from minigpt.training.callbacks.interruption import Interruption
+from minigpt.training.callbacks.progress import ProgressBar
+from minigpt.training.callbacks.samples import TextSamples
+from minigpt.training.csv_logger import MetricsCSV
+
+KNOWN = (AlignmentGuard, BestCheckpoint, EarlyStopping, Interruption, LastCheckpoint, MetricsCSV,
+         ProgressBar, TextSamples)  # fmt: skip
+TARGETS = {
+    *(f"{cls.__module__}.{cls.__qualname__}" for cls in KNOWN),
+    "lightning.pytorch.loggers.TensorBoardLogger",
+}
+
+
+def make_parts(nodes: Any) -> list[Any]:
+    """Every callback or logger of a config group; this runs whatever code `_target_` names."""
+    return [instantiate(node) for node in (plain(nodes) or {}).values()]
+
+
+def make_known_parts(group: str, nodes: Any) -> tuple[list[Any], list[str]]:
+    """The parts whose class we know, and the keys of the others, which are not made.
+
+    Making a part checks its values. Nothing that a configuration names is imported or called.
+    """
+    parts, unknown = [], []
+    for name, node in (plain(nodes) or {}).items():
+        if isinstance(node, dict) and _is_known(node):
+            parts.append(instantiate(node))
+        else:
+            unknown.append(f"{group}.{name}")
+    return parts, unknown
+
+
+def _is_known(node: dict[str, Any]) -> bool:
+    """True if instantiate() would call one of our classes with plain values and nothing else."""
+    values = [value for key, value in node.items() if key != "_target_"]
+    hidden = [key for key in node if key.startswith("_") and key != "_target_"]
+    return node.get("_target_") in TARGETS and not hidden and not any(map(_has_target, values))
+
+
+def _has_target(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "_target_" in value or any(map(_has_target, value.values()))
+    return isinstance(value, list) and any(map(_has_target, value))

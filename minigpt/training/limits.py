@@ -1,0 +1,80 @@
+"""Limits of a trainer that depend on the corpus, checked before training starts."""
+
+import math
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import EarlyStopping
+
+from minigpt.errors import UserError
+from minigpt.training.data_module import TokenDataModule
+
+SPLITS = ("train", "val", "test")
+
+
+def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
+    """Raises UserError for limits that leave no batch, or a validation that can never come."""
+    batches = {split: count_batches(trainer, data, split) for split in SPLITS}
+    for split in SPLITS:
+        limit = getattr(trainer, f"limit_{split}_batches")
+        if batches[split] and limit and not limited(batches[split], limit):
+            raise UserError(
+                f"trainer.limit_{split}_batches={limit} of the {batches[split]} {split} batches is "
+                "less than one; give a larger share, or a whole number of batches"
+            )
+    per_epoch = limited(batches["train"], trainer.limit_train_batches)
+    _check_interval(trainer, per_epoch)
+    never = _why_no_validation(trainer, per_epoch)
+    for callback in trainer.callbacks:
+        watches = isinstance(callback, EarlyStopping) and str(callback.monitor).startswith("val/")
+        if watches and never:
+            raise UserError(
+                f"callbacks.early_stopping watches {callback.monitor}, but {never}; change that, "
+                "or train without callbacks=early_stopping"
+            )
+
+
+def count_batches(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:
+    """Batches of a split before any limit; the last one may be smaller."""
+    size = data.config.batch_size if split == "train" else data.config.eval_batch_size
+    return math.ceil(len(data.blocks[split]) / (size * trainer.world_size))
+
+
+def limited(batches: int, limit: int | float) -> int:
+    """Batches that a limit leaves: a number of them (int) or a share (float)."""
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+
+def _check_interval(trainer: pl.Trainer, per_epoch: int) -> None:
+    interval, limit = trainer.val_check_interval, trainer.limit_train_batches
+    within_epoch = trainer.check_val_every_n_epoch is not None
+    if isinstance(interval, int) and within_epoch and interval > per_epoch:
+        epoch = (
+            f"trainer.limit_train_batches={limit}"
+            if limit == per_epoch and isinstance(limit, int)
+            else f"the {per_epoch} batches of an epoch"
+        )
+        raise UserError(
+            f"trainer.val_check_interval={interval} is beyond {epoch}; lower it, or count batches "
+            "across epochs with +trainer.check_val_every_n_epoch=null"
+        )
+    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if every is not None and epochs is not None and 0 < epochs < every:
+        raise UserError(
+            f"trainer.check_val_every_n_epoch={every} is beyond trainer.max_epochs={epochs}; lower "
+            "it, or turn validation off with trainer.limit_val_batches=0"
+        )
+
+
+def _why_no_validation(trainer: pl.Trainer, per_epoch: int) -> str | None:
+    """Why a run never validates; None for a run that does."""
+    if not trainer.limit_val_batches:
+        return "trainer.limit_val_batches=0 turns validation off"
+    interval, every = trainer.val_check_interval, trainer.check_val_every_n_epoch
+    within = interval if isinstance(interval, int) else max(1, int(per_epoch * interval))
+    first = within if every is None else (every - 1) * per_epoch + within
+    limits = [trainer.max_steps * trainer.accumulate_grad_batches]
+    limits += [(trainer.max_epochs or 0) * per_epoch]
+    last = min((limit for limit in limits if limit > 0), default=first)
+    if first > last:
+        return f"the run ends after {last} batches and would first validate after {first}"
+    return None
