@@ -54,13 +54,14 @@ def generate_command(run: Path) -> str:
 def hydra_value(text: str) -> str:
     """Text for Hydra's grammar, in quotes where commas, brackets or spaces need them.
 
-    Inside the quotes Hydra takes a backslash before a quote, and doubles those at the end.
+    Inside the quotes a backslash escapes a quote; those in front of a quote are doubled.
     """
     if re.fullmatch(r"[\w./-]+", text, re.ASCII):
         return text
     body = text.replace("${", "\\${").rstrip("\\")
     slashes = "\\" * (2 * (len(text) - len(text.rstrip("\\"))))
-    return '"' + body.replace('\\"', '\\\\\\"').replace('"', '\\"') + slashes + '"'
+    body = re.sub(r'(\\*)"', lambda match: 2 * match[1] + '\\"', body)
+    return f'"{body}{slashes}"'
 
 
 def quoted_override(override: str) -> str | None:

@@ -14,7 +14,8 @@ FLOORS = (
     ("batches", "runs"),
     ("training",),
     ("evaluation", "interop"),
-    ("reports", "reproductions"),
+    ("reports",),
+    ("reproductions",),  # they plug into reports, which do not know them
     ("commands",),
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

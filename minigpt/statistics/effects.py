@@ -12,6 +12,8 @@ from minigpt.statistics.spread import pooled_deviation
 # Without several seeds, a change smaller than this share of the best loss is called marginal.
 MARGINAL_SHARE = 0.01
 
+LARGEST_EXPONENT = 709  # of e, in float64
+
 # Of keys that only ever changed together, more changes than these are not worth telling.
 MOST_TOGETHER = 4
 
@@ -89,7 +91,7 @@ class Effect:
     @property
     def perplexity(self) -> float:
         """The change of perplexity, as a share of the first group's."""
-        return math.expm1(self.loss)
+        return math.expm1(self.loss) if self.loss < LARGEST_EXPONENT else math.inf
 
     def is_marginal(self, deviation: float, best_loss: float) -> bool:
         """True if chance may explain the effect: it is below two standard deviations over seeds.

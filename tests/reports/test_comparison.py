@@ -1,18 +1,24 @@
 """What the report says of runs whose figures are known."""
 
 import csv
-import json
 import math
+import os
 import re
+import subprocess
+import sys
+from types import MappingProxyType
 
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.reports.compared_runs import differing, find_runs, ranked
+from minigpt.model.loss import perplexity
+from minigpt.reports.compared_runs import differing_keys, find_runs, ranked
 from minigpt.reports.comparison import compare
-from minigpt.reports.findings import beside_report_b, findings, report_b_findings
-from minigpt.reports.plots import pareto_front
-from minigpt.training.lit_gpt import perplexity
+from minigpt.reports.findings import findings
+from minigpt.runs.metrics import MetricsWriter
+from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.summary import BestValidation, Epoch, Sample, Status, Summary, Test
+from tests.conftest import REPOSITORY
 
 MODEL = {
     "n_layer": 2, "n_head": 4, "n_embd": 128, "mlp_ratio": 4, "block_size": 128,
@@ -21,39 +27,47 @@ MODEL = {
 }  # fmt: skip
 
 
-def write_run(folder, val, train=None, seconds=100.0, status="finished", reason=None, **settings):
+def write_run(
+    folder,
+    val,
+    train=None,
+    seconds=100.0,
+    status=Status.FINISHED,
+    reason=None,
+    losses=MappingProxyType({}),
+    norms=MappingProxyType({}),
+    **settings,
+):
     """A run folder with a training curve that falls to its loss, and the figures given."""
-    folder.mkdir(parents=True)
+    run = RunFolder(folder)
     config = {"name": settings.pop("name", "run"), "seed": settings.pop("seed", 1),
               "model": dict(MODEL), "optimizer": {"lr": 1e-3}, "data": {"batch_size": 32},
-              "run_dir": str(folder)}  # fmt: skip
+              "trainer": {}, "run_dir": str(folder)}  # fmt: skip
     for key, value in settings.items():
         section, _, name = key.partition("__")
         config[section][name] = value
-    (folder / "config.yaml").write_text(json.dumps(config))  # which is YAML too
+    run.write_config(config)
     train = val - 0.3 if train is None else train
-    parameters = {128: 13_278_976, 256: 27_344_384}[config["model"]["n_embd"]]
-    summary = {
-        "status": status, "reason": reason, "parameters": parameters, "vocab_size": 50257,
-        "steps": 100, "tokens_seen": 409_600, "tokens_per_second": 4096.0,
-        "wall_seconds": seconds, "peak_memory_bytes": 2**30, "command": "python train.py -m x=1,2",
-        "overrides": ["x=1"], "git_commit": "abc", "sample": {"prompt": "The", "text": " <b>"},
-        "final": {"train/loss": train, "val/loss": val},
-        "best": {"val/loss": val, "val/perplexity": perplexity(val), "step": 100, "epoch": 1},
-        "test": {"loss": val, "perplexity": perplexity(val)},
-    }  # fmt: skip
-    (folder / "summary.json").write_text(json.dumps(summary))
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(
-            file, ["step", "train/loss", "grad_norm", "tokens_per_second", "val/loss"]
-        )
-        writer.writeheader()
-        for step in range(10, 101, 10):
-            row = {"step": step, "train/loss": train + (100 - step) / 50, "grad_norm": 1.0,
-                   "tokens_per_second": 4096.0}  # fmt: skip
-            writer.writerow(row)
-            if step % 50 == 0:
-                writer.writerow({"step": step, "val/loss": val + (100 - step) / 100})
+    epoch = Epoch(epoch=1, step=100, train_loss=train, train_perplexity=perplexity(train),
+                  val_loss=val, val_perplexity=perplexity(val), seconds=seconds)  # fmt: skip
+    summary = Summary(
+        status=status, reason=reason, vocab_size=50257, steps=100, epochs=[epoch],
+        parameters={128: 13_278_976, 256: 27_344_384}[config["model"]["n_embd"]],
+        tokens_seen=409_600, tokens_per_second=4096.0, wall_seconds=seconds,
+        peak_memory_bytes=2**30, command="python train.py -m x=1,2", overrides=["x=1"],
+        code_commit="abc", sample=Sample(prompt="The", text=" <b>"),
+        best=BestValidation(val_loss=val, val_perplexity=perplexity(val), step=100, epoch=1),
+        test=Test(loss=val, perplexity=perplexity(val)),
+    )  # fmt: skip
+    run.write_summary(summary)
+    log = MetricsWriter(run.metrics)
+    for step in range(10, 101, 10):
+        loss = losses.get(step, train + (100 - step) / 50)
+        norm = norms.get(step, 1.0)
+        log.append(step, {"train/loss": loss, "grad_norm": norm, "tokens_per_second": 4096.0})
+        if step % 50 == 0:
+            log.append(step, {"val/loss": val + (100 - step) / 100})
+    log.close()
 
 
 @pytest.fixture
@@ -64,22 +78,6 @@ def report_b(tmp_path):
     write_run(tmp_path / "2", 4.8460, 4.8460, 6.9 * 3600, name="wider", optimizer__lr=5e-4,
               model__n_embd=256, data__batch_size=16)  # fmt: skip
     return tmp_path
-
-
-def test_the_reports_own_figures_hold_its_own_findings(report_b):
-    rows = beside_report_b(find_runs([report_b]))
-    assert [row.run.experiment for row in rows] == ["baseline", "lower_lr", "wider"]
-    said = report_b_findings(rows)
-    assert len(said) == 4
-    assert all(": held" in line for line in said)
-    assert "training loss -0.010 nats" in said[0]
-    assert "training -19.8%" in said[1]
-    assert "+60%" in said[2]
-
-
-def test_another_size_under_the_same_name_is_not_the_reports(tmp_path):
-    write_run(tmp_path / "0", 5.0, name="baseline", model__n_embd=256)
-    assert beside_report_b(find_runs([tmp_path])) == []
 
 
 def test_effects_are_between_runs_that_differ_in_nothing_else(report_b):
@@ -113,10 +111,7 @@ def test_seeds_tell_chance_from_effect(tmp_path):
 
 def test_instability_and_gaps_are_told_with_their_run(tmp_path):
     write_run(tmp_path / "calm", 5.0)
-    write_run(tmp_path / "wild", 5.5, train=3.0, seed=2)
-    rows = (tmp_path / "wild" / "metrics.csv").read_text().splitlines()
-    rows[3] = "30,9.0,40.0,4096.0,"
-    (tmp_path / "wild" / "metrics.csv").write_text("\n".join(rows) + "\n")
+    write_run(tmp_path / "wild", 5.5, train=3.0, seed=2, losses={30: 9.0}, norms={30: 40.0})
     said = " ".join(findings(find_runs([tmp_path])))
     assert (
         "Nothing diverged: the largest rise of the training loss between two logged steps" in said
@@ -130,13 +125,13 @@ def test_instability_and_gaps_are_told_with_their_run(tmp_path):
 def test_runs_are_ranked_by_held_out_loss_finished_ones_first(tmp_path):
     write_run(tmp_path / "a", 5.0)
     write_run(tmp_path / "b", 4.0)
-    write_run(tmp_path / "c", 3.0, status="interrupted")
-    write_run(tmp_path / "d", 3.0, status="failed", reason="the loss is nan at step 3")
+    write_run(tmp_path / "c", 3.0, status=Status.INTERRUPTED)
+    write_run(tmp_path / "d", 3.0, status=Status.DIVERGED, reason="the loss is nan at step 3")
     runs = ranked(find_runs([tmp_path]))
     assert [run.name for run in runs][:2] == ["b", "a"]
     said = " ".join(findings(runs))
     assert "Diverged: d" in said
-    assert "d failed: the loss is nan at step 3" in said
+    assert "d diverged: the loss is nan at step 3" in said
 
 
 def test_the_same_run_twice_says_nothing_of_chance(tmp_path):
@@ -180,15 +175,11 @@ def test_a_loss_beyond_any_number_and_a_row_cut_short_are_survived(tmp_path):
 
 
 def test_budgets_that_differ_or_were_not_spent_alike_are_not_called_fair(tmp_path):
-    for name, tokens, given in (("a", 1000, 1000), ("b", 2000, 2000), ("c", 900, 1000)):
+    for name, tokens, budget in (("a", 1000, 1000), ("b", 2000, 2000), ("c", 900, 1000)):
         write_run(tmp_path / name, 5.0, seed=tokens)
-        config = json.loads((tmp_path / name / "config.yaml").read_text())
-        config["budget"] = {"tokens": given, "flops": None}
-        (tmp_path / name / "config.yaml").write_text(json.dumps(config))
-        summary = json.loads((tmp_path / name / "summary.json").read_text())
-        (tmp_path / name / "summary.json").write_text(
-            json.dumps({**summary, "tokens_seen": tokens})
-        )
+        run = RunFolder(tmp_path / name)
+        run.write_config({**run.read_config(), "budget": {"tokens": budget, "flops": None}})
+        run.write_summary(run.read_summary().model_copy(update={"tokens_seen": tokens}))
     said = findings(find_runs([tmp_path]))
     assert any(line.startswith("Not given the same: budget.tokens was 1000, 2000") for line in said)
     said = findings(find_runs([tmp_path / "a", tmp_path / "c"]))
@@ -200,7 +191,7 @@ def test_budgets_that_differ_or_were_not_spent_alike_are_not_called_fair(tmp_pat
 def test_only_what_differs_and_does_something_is_named(tmp_path):
     write_run(tmp_path / "x", 5.0, name="one")
     write_run(tmp_path / "y", 5.0, name="two", optimizer__lr=1.0, seed=2)
-    assert differing(find_runs([tmp_path])) == ["optimizer.lr", "seed"]
+    assert differing_keys(find_runs([tmp_path])) == ["optimizer.lr", "seed"]
 
 
 def test_the_files_say_the_same_and_need_no_network(report_b, tmp_path):
@@ -217,7 +208,7 @@ def test_the_files_say_the_same_and_need_no_network(report_b, tmp_path):
     assert not re.search(r"(src|href)=[\"']?(https?:|//)|@import|url\((?!#)", page)
     assert " &lt;b&gt;" in page  # a sample is text, never markup
     assert "currentColor" not in (out / "curves.svg").read_text()
-    for part in ("git checkout abc", "python train.py x=1", "Beside report B", "4.8460"):
+    for part in ("git checkout abc", "python train.py x=1"):
         assert part in page
 
 
@@ -232,19 +223,14 @@ def test_two_hundred_runs_are_reported(tmp_path):
     assert (tmp_path / "out" / "report.html").stat().st_size < 5_000_000
 
 
-def test_the_pareto_front_is_what_nothing_beats():
-    points = [(1, 5.0), (2, 4.0), (3, 4.5), (4, 3.0), (2, 6.0)]
-    assert pareto_front(points) == [(1, 5.0), (2, 4.0), (4, 3.0)]
-
-
 def test_what_holds_no_run_is_named(tmp_path, type_minigpt):
     typed = type_minigpt("compare", "nowhere")
     assert (typed.code, typed.err) == (
         2,
-        "error: nowhere is no folder; name run folders or a sweep's\n",
+        "error: nowhere is not a folder; name run folders or a sweep's\n",
     )
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty holds no run: there is no config.yaml in or below"):
+    with pytest.raises(UserError, match="empty holds no run of minigpt, nor does a folder"):
         find_runs([tmp_path / "empty"])
 
 
@@ -252,4 +238,52 @@ def test_a_folder_without_a_summary_is_a_run_that_failed(tmp_path):
     write_run(tmp_path / "a", 5.0)
     (tmp_path / "a" / "summary.json").unlink()
     (run,) = find_runs([tmp_path])
-    assert (run.status, run.reason) == ("failed", "it stopped before its first step")
+    assert run.summary.status is Status.FAILED
+    assert run.summary.reason == "it stopped before its first step"
+
+
+def test_other_programs_files_are_left_out_and_said_once(tmp_path, type_minigpt):
+    write_run(tmp_path / "runs" / "a", 5.0)
+    for name in ("x", "y"):
+        (tmp_path / "runs" / name / ".hydra").mkdir(parents=True)
+        (tmp_path / "runs" / name / ".hydra" / "config.yaml").write_text("db: {user: me}\n")
+    typed = type_minigpt("compare", "runs")
+    assert typed.code == 0
+    assert typed.err == (
+        "left out: 2 folders whose configuration is not a run's, such as runs/x/.hydra\n"
+    )
+    assert "One run" in (tmp_path / "runs" / "report.md").read_text()
+
+
+def test_an_epoch_without_a_validation_has_an_empty_cell(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    run = RunFolder(tmp_path / "a")
+    summary = run.read_summary()
+    last = summary.epochs[0].model_copy(update={"epoch": 2, "val_loss": None})
+    run.write_summary(summary.model_copy(update={"epochs": [*summary.epochs, last]}))
+    (compared,) = compare([tmp_path / "a"], tmp_path / "out")
+    assert math.isnan(compared.gap)
+    with (tmp_path / "out" / "runs.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["gap"] == ""
+    assert row["best_val_loss"] == "5"
+
+
+def test_nothing_is_said_of_divergence_where_nothing_ran(tmp_path):
+    run = RunFolder(tmp_path / "a")
+    run.write_config({"name": "a", "seed": 1, "model": dict(MODEL), "optimizer": {}, "trainer": {},
+                      "data": {"batch_size": 32}})  # fmt: skip
+    sentences = findings(find_runs([tmp_path]))
+    assert sentences == ["a failed: it stopped before its first step"]
+
+
+def test_a_backend_that_only_a_notebook_has_changes_nothing(tmp_path):
+    write_run(tmp_path / "a", 5.0)
+    backend = "module://matplotlib_inline.backend_inline"
+    done = subprocess.run(
+        [sys.executable, "-m", "minigpt.commands.main", "compare", "a"], cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": backend, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "a" / "report.html").stat().st_size > 10_000

@@ -1,31 +1,30 @@
-"""The verdict follows from the held-out text, and the report's figures stand where they belong."""
-
-import json
-from pathlib import Path
+"""The verdict follows from the held-out text; a published report's figures stand beside ours."""
 
 import pytest
-from omegaconf import OmegaConf
 from rich.console import Console
 
-from minigpt.config import compose_config, plain
-from minigpt.reports.run_report import deviation, matching_reference, print_report, verdict
+from minigpt.reports.run_report import deviation, print_report, verdict
+from minigpt.reproductions.all_reports import REPRODUCTIONS
+from minigpt.reproductions.report_a import ReportA
+from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.summary import BestValidation, Epoch, Sample, Status, Summary, Test
 
 
-def run(train, val, **more):
+def summary(train, val, **more):
     epochs = [
-        {"epoch": i + 1, "step": 10 * (i + 1), "train/loss": t, "val/loss": v, "seconds": 1.0,
-         "train/perplexity": 1.0, "val/perplexity": 529_575.3}
+        Epoch(epoch=i + 1, step=10 * (i + 1), train_loss=t, train_perplexity=1.0, val_loss=v,
+              val_perplexity=529_575.3, seconds=1.0)
         for i, (t, v) in enumerate(zip(train, val, strict=True))
     ]  # fmt: skip
     at = val.index(min(val))
-    best = {"val/loss": val[at], "epoch": at + 1, "step": 10 * (at + 1)}
-    return {
-        "epochs": epochs, "best": best, "parameters": 6_479_053, "batches_per_epoch": 1264,
-        "vocab_size": 49_805,
-        "test": {"loss": 8.0, "perplexity": 2980.96}, "tokens_per_second": 9000.0,
+    best = BestValidation(val_loss=val[at], val_perplexity=1.0, epoch=at + 1, step=10 * (at + 1))
+    fields = {
+        "parameters": 6_479_053, "batches_per_epoch": 1264, "vocab_size": 49_805,
+        "test": Test(loss=8.0, perplexity=2980.96), "tokens_per_second": 9000.0,
         "wall_seconds": 12.3, "peak_memory_bytes": 2**30,
-        "sample": {"prompt": "Twice [a] day", "text": ", on"}, **more,
+        "sample": Sample(prompt="Twice [a] day", text=", on"), **more,
     }  # fmt: skip
+    return Summary(status=Status.FINISHED, epochs=epochs, best=best, **fields)
 
 
 @pytest.mark.parametrize(
@@ -40,38 +39,41 @@ def run(train, val, **more):
     ],
 )
 def test_the_verdict_follows_from_the_held_out_loss(train, val, begins):
-    assert verdict(run(train, val)).startswith(begins)
+    assert verdict(summary(train, val)).startswith(begins)
 
 
 def test_without_held_out_loss_there_is_no_verdict():
-    assert verdict({"epochs": [], "best": None}) == "none: the run has no held-out loss"
+    assert verdict(Summary(status=Status.FINISHED)) == "none: the run has no held-out loss"
 
 
 def test_the_deviation_names_the_epoch_that_is_furthest_off():
     reference = {1: 4.24, 2: 1.55, 3: 0.88, 10: 0.23}
-    text = deviation(run([4.2, 1.5, 0.75], [8.0, 9.0, 10.0]), reference)
+    text = deviation(summary([4.2, 1.5, 0.75], [8.0, 9.0, 10.0]), reference)
     assert "within 0.13 nats" in text
     assert "epoch 3: 0.75 against 0.88" in text
 
 
-def test_the_reports_figures_stand_beside_its_own_experiment_only():
-    config = OmegaConf.create({"reference": plain(compose_config([]).reference)})
-    same = run([4.2], [8.0])
-    assert matching_reference(config, same) == {
+def test_report_as_figures_stand_beside_its_own_experiment_only():
+    assert ReportA().epoch_losses(summary([4.2], [8.0])) == {
         1: 4.24, 2: 1.55, 3: 0.88, 5: 0.40, 7: 0.28, 10: 0.23,
     }  # fmt: skip
-    assert matching_reference(config, {**same, "parameters": 1}) is None
-    assert matching_reference(config, {**same, "batches_per_epoch": 200}) is None
-    assert matching_reference(OmegaConf.create({}), same) is None
+    assert ReportA().epoch_losses(summary([4.2], [8.0], parameters=1)) is None
+    assert ReportA().epoch_losses(summary([4.2], [8.0], batches_per_epoch=200)) is None
 
 
 def test_a_printed_report_fits_a_terminal_and_keeps_brackets(tmp_path, capsys):
-    (tmp_path / "summary.json").write_text(json.dumps(run([4.2, 0.2], [8.3, 13.1])))
-    config = {"reference": plain(compose_config([]).reference)}
-    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
-    print_report(Path(tmp_path), Console(width=80, highlight=False))
+    run = RunFolder(tmp_path)
+    run.write_summary(summary([4.2, 0.2], [8.3, 13.1]))
+    print_report(run, REPRODUCTIONS, Console(width=80, highlight=False))
     out = capsys.readouterr().out
     assert "4.24" in out
     assert "Twice [a] day, on" in out
     assert f"tensorboard --logdir {tmp_path.parent}" in out
     assert "…" not in out  # nothing is cut off
+
+
+def test_without_a_reproduction_there_is_no_column_of_one(tmp_path, capsys):
+    run = RunFolder(tmp_path)
+    run.write_summary(summary([4.2, 0.2], [8.3, 13.1]))
+    print_report(run, console=Console(width=80, highlight=False))
+    assert "report's" not in capsys.readouterr().out
