@@ -45,9 +45,9 @@ def tensorboard_command(folder: Path) -> str:
     return shlex.join(["tensorboard", "--logdir", str(display_path(folder))])
 
 
-def generate_command(run: Path) -> str:
-    """The command that writes text with a run's last weights."""
-    words = ["minigpt", "generate", str(display_path(run)), "--which", "last", "--prompt", "The"]
+def generate_command(run: Path, prompt: str) -> str:
+    """The command that continues a prompt with a run's last weights."""
+    words = ["minigpt", "generate", str(display_path(run)), "--which", "last", f"--prompt={prompt}"]
     return shlex.join(words)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from minigpt.reports.compared_runs import ComparedRun, Point
 from minigpt.statistics.pareto import pareto_front
@@ -60,6 +60,7 @@ def curves(runs: Sequence[ComparedRun], ink: str | None = None) -> str:
                 for number, (run, points) in enumerate(zip(runs, series, strict=True)):
                     _curve(axes, run, number, points, which, unit, metric)
                 axes.set_xlabel(xlabel)
+                axes.xaxis.set_major_locator(MaxNLocator(5))  # more labels would overlap
             row[0].set_ylabel(ylabel)
             _losses_only(row[0], [p[3] for points in series for p in points])
         named = list(zip(*panels[0][0].get_legend_handles_labels(), strict=True))
@@ -156,9 +157,6 @@ def costs(runs: Sequence[ComparedRun]) -> str:
                 if math.isfinite(run.val_loss) and math.isfinite(getattr(run, cost)):
                     colour = COLOURS[number % len(COLOURS)] if number < NAMED else "#888888"
                     axes.plot(getattr(run, cost), run.val_loss, "o", color=colour, markersize=6)
-                    if len(shown) <= 12:
-                        axes.annotate(run.name, (getattr(run, cost), run.val_loss), fontsize=8,
-                                      xytext=(5, 4), textcoords="offset points")  # fmt: skip
             if all(x > 0 for x, _ in points):
                 axes.set_xscale("log")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _amount(x)))
@@ -168,9 +166,28 @@ def costs(runs: Sequence[ComparedRun]) -> str:
                     sorted({x for x, _ in points})[:: max(1, len({x for x, _ in points}) // 5)]
                 )
             axes.margins(x=0.25, y=0.15)
+            if len(shown) <= 12:
+                _name_points(axes, points, [run.name for run in shown])
             axes.set_xlabel(label)
         panels[0].set_ylabel("best held-out loss (nats)")
         return _svg(figure, None)
+
+
+def _name_points(axes: Axes, points: list[tuple[float, float]], names: list[str]) -> None:
+    """Write the names beside their points, those of the best runs first.
+
+    A name that would overlap an earlier one is left out; its point has the colour of its curve.
+    """
+    low, high = axes.get_ylim()
+    height = (high - low) / 18  # of a name, in the unit of the axis
+    across = axes.transAxes.inverted().transform(axes.transData.transform(points))[:, 0]
+    written: list[float] = []
+    for (x, y), name, share in zip(points, names, across, strict=True):
+        if all(abs(y - other) >= height for other in written):
+            written.append(y)
+            left = share > 0.5  # a name to the right of its point would leave the panel
+            axes.annotate(name, (x, y), xytext=(-5 if left else 5, 4), textcoords="offset points",
+                          fontsize=8, ha="right" if left else "left")  # fmt: skip
 
 
 def _amount(value: float) -> str:

@@ -32,9 +32,15 @@ def print_report(
     for name, text in {
         "run": str(display_path(run.path)),
         "look": tensorboard_command(run.path.parent),
-        "generate": generate_command(run.path),
+        "generate": generate_command(run.path, _prompt(summary)),
     }.items():
         console.print(Text.assemble((f"{name:<9}", "bold"), text), soft_wrap=True)
+
+
+def _prompt(summary: Summary) -> str:
+    """A prompt on one line that the run's tokenizer can encode: the start of its own sample."""
+    first = summary.sample.prompt.split("\n")[0] if summary.sample else ""
+    return first if first.isprintable() and first.strip() and "\ufffd" not in first else "The"
 
 
 def _lines(summary: Summary, published: dict[int, float] | None) -> list[tuple[str, str]]:

@@ -77,3 +77,18 @@ def test_without_a_reproduction_there_is_no_column_of_one(tmp_path, capsys):
     run.write_summary(summary([4.2, 0.2], [8.3, 13.1]))
     print_report(run, console=Console(width=80, highlight=False))
     assert "report's" not in capsys.readouterr().out
+
+
+def test_the_printed_prompt_is_one_that_the_tokenizer_knows(tmp_path, capsys):
+    for prompt, typed in (
+        ("1 a's", "'--prompt=1 a'\"'\"'s'"),
+        ("two\nlines", "--prompt=two"),
+        ("half \ufffd", "--prompt=The"),
+    ):
+        run = RunFolder(tmp_path)
+        run.write_summary(summary([4.2], [8.3], sample=Sample(prompt=prompt, text="")))
+        print_report(run, console=Console(width=80, highlight=False))
+        (command,) = [
+            line for line in capsys.readouterr().out.splitlines() if line.startswith("generate")
+        ]
+        assert command.endswith(f" --which last {typed}")

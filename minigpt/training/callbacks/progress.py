@@ -1,4 +1,4 @@
-"""The live progress bar: loss, perplexity, tokens a second, and the time left in the whole run."""
+"""The live progress bar: loss, perplexity, tokens per second, and the time left in the run."""
 
 import time
 from datetime import timedelta
@@ -15,11 +15,11 @@ from rich.progress import ProgressColumn, TextColumn
 from minigpt.model.loss import perplexity
 from minigpt.training.callbacks.metrics import Metrics
 
-SECONDS_BETWEEN = 0.1  # one drawing of the bar and the next
+SECONDS_BETWEEN = 0.1  # between two updates of the bar
 
 
 class ProgressBar(RichProgressBar):
-    """Rich's bar, an epoch at a time, and above it a line for each epoch that is done."""
+    """Rich's progress bar for the current epoch, below one line for each finished epoch."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -34,14 +34,14 @@ class ProgressBar(RichProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        # Nobody sees more than this, and drawing a step costs more than counting it.
+        # Drawing is slow, and nobody can read faster updates.
         now, last = time.perf_counter(), batch_idx + 1 == trainer.num_training_batches
         if last or now - self._drawn >= SECONDS_BETWEEN:
             self._drawn = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
-        # Lightning's other columns, time and batches a second, say what the metrics say better.
+        # Without Lightning's columns for time and batches per second: the metrics say more.
         return [
             TextColumn("[progress.description]{task.description}"),
             CustomBarColumn(
@@ -57,7 +57,7 @@ class ProgressBar(RichProgressBar):
         return f"epoch {current_epoch + 1}{self._of_all()}"
 
     def _of_all(self) -> str:
-        """Nothing where a budget or a number of steps ends the run."""
+        """`/10` for a run of ten epochs; empty if a budget or a number of steps ends the run."""
         epochs = self.trainer.max_epochs
         return f"/{epochs}" if epochs and epochs > 0 else ""
 

@@ -15,8 +15,8 @@ from minigpt.training.lit_gpt import LitGPT
 class TextSamples(pl.Callback):
     """Continues the start of the training text after each validation.
 
-    The draws have a random state of their own, so samples never change a run's numbers.
-    prompt_tokens: how much of the training text is given; new_tokens: how much is written.
+    Sampling has its own random state, so it never changes the losses of a run.
+    prompt_tokens: length of the prompt; new_tokens: length of what the model writes.
     """
 
     def __init__(self, prompt_tokens: int, new_tokens: int, temperature: float) -> None:
