@@ -2,14 +2,9 @@
 
 import io
 import math
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
-
-# matplotlib asks MPLBACKEND at its import; a notebook sets one that exists only there. Pictures are
-# drawn without a window, so none is needed.
-os.environ.pop("MPLBACKEND", None)
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
