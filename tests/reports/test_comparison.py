@@ -287,3 +287,20 @@ def test_a_backend_that_only_a_notebook_has_changes_nothing(tmp_path):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "a" / "report.html").stat().st_size > 10_000
+
+
+def test_the_command_to_run_again_survives_the_shell(tmp_path):
+    overrides = [
+        "hydra.run.dir=my runs/a,(b)=[c]",
+        "data.files=['a b.txt',\"c'd.txt\"]",
+        "x=$HOME `ls`;*",
+    ]
+    write_run(tmp_path / "runs" / "a", 5.0)
+    run = RunFolder(tmp_path / "runs" / "a")
+    run.write_summary(run.read_summary().model_copy(update={"overrides": overrides}))
+    compare([tmp_path / "runs"], tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    (command,) = re.findall(r"^python train.py .*$", page, re.MULTILINE)
+    script = f"python() {{ printf '%s\\0' \"$@\"; }}; {command}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\0")[:-1] == ["train.py", *overrides]

@@ -50,7 +50,7 @@ def test_gradients_are_clipped_as_torch_clips_them(lit, monkeypatch, algorithm):
 def test_clipping_by_value_acts_in_a_run_and_an_unknown_way_is_refused(tiny, type_train, tmp_path):
     short = [*tiny, "trainer.max_epochs=1", "trainer.gradient_clip_val=0.01"]
     for algorithm in ("value", "norm"):
-        typed = type_train(*short, f"+trainer.gradient_clip_algorithm={algorithm}",
+        typed = type_train(*short, f"trainer.gradient_clip_algorithm={algorithm}",
                            f"hydra.run.dir={algorithm}")  # fmt: skip
         assert typed.code == 0, typed.err
     weights = [
@@ -58,7 +58,7 @@ def test_clipping_by_value_acts_in_a_run_and_an_unknown_way_is_refused(tiny, typ
         for name in ("value", "norm")
     ]
     assert not torch.equal(weights[0]["net.head.weight"], weights[1]["net.head.weight"])
-    typed = type_train(*short, "+trainer.gradient_clip_algorithm=mean")
+    typed = type_train(*short, "trainer.gradient_clip_algorithm=mean")
     assert typed.code == 2
     assert typed.err.startswith("error: trainer.gradient_clip_algorithm=mean")
     assert "value" in typed.err
