@@ -6,7 +6,6 @@ import sys
 from typing import NoReturn
 
 from minigpt.command_lines import MINIGPT_TRAIN
-from minigpt.commands.plotting import ignore_notebook_backend
 from minigpt.commands.terminal import tolerant_output
 from minigpt.error_lines import one_line_errors
 
@@ -32,7 +31,6 @@ class _Parser(argparse.ArgumentParser):
 @tolerant_output()
 def main(arguments: list[str] | None = None) -> None:
     """Run `minigpt <command> ...`."""
-    ignore_notebook_backend()
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["train"]:
         from minigpt.commands import train

@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from minigpt.command_lines import display_path, resume_command, train_command
 from minigpt.commands.other_process import COMMAND, run_by_launcher
-from minigpt.commands.plotting import ignore_notebook_backend
 from minigpt.commands.sweep import release_sweep, run_job
 from minigpt.commands.terminal import tolerant_output
 from minigpt.config import CONF, plain, share_cores
@@ -29,7 +28,6 @@ RESUME = "resume="
 def main() -> None:
     """Train what the command line says; a resumed run takes its configuration from its folder."""
     share_cores()
-    ignore_notebook_backend()
     with one_line_errors(), _say_if_stopped(), stop_signals(), run_by_launcher():
         arguments = sys.argv[1:]
         folders = [word.removeprefix(RESUME) for word in arguments if word.startswith(RESUME)]

@@ -178,12 +178,14 @@ def _name_points(axes: Axes, points: list[tuple[float, float]], names: list[str]
 
     A name that would overlap an earlier one is left out; its point has the colour of its curve.
     """
+    if not points:
+        return
     low, high = axes.get_ylim()
     height = (high - low) / 18  # of a name, in the unit of the axis
     across = axes.transAxes.inverted().transform(axes.transData.transform(points))[:, 0]
     written: list[float] = []
     for (x, y), name, share in zip(points, names, across, strict=True):
-        if all(abs(y - other) >= height for other in written):
+        if math.isfinite(x) and all(abs(y - other) >= height for other in written):
             written.append(y)
             left = share > 0.5  # a name to the right of its point would leave the panel
             axes.annotate(name, (x, y), xytext=(-5 if left else 5, 4), textcoords="offset points",

@@ -15,6 +15,7 @@ from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import differing_keys, find_runs, ranked
 from minigpt.reports.comparison import compare
 from minigpt.reports.findings import findings
+from minigpt.reports.plots import costs
 from minigpt.runs.metrics import MetricsWriter
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import BestValidation, Epoch, Sample, Status, Summary, Test
@@ -304,3 +305,17 @@ def test_the_command_to_run_again_survives_the_shell(tmp_path):
     script = f"python() {{ printf '%s\\0' \"$@\"; }}; {command}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split("\0")[:-1] == ["train.py", *overrides]
+
+
+def test_names_of_runs_with_almost_the_same_loss_do_not_overlap(tmp_path):
+    for name, val in (("a", 2.0), ("b", 2.001), ("c", 3.0)):
+        write_run(tmp_path / name, val)
+    drawn = costs(ranked(find_runs([tmp_path])))
+    assert [drawn.count(f">{name}<") for name in "abc"] == [2, 0, 2]  # in each of two panels
+
+
+def test_costs_are_drawn_without_any_loss_or_compute(tmp_path):
+    write_run(tmp_path / "failed", 2.0, status=Status.FAILED)
+    assert costs(find_runs([tmp_path])).startswith("<svg")
+    write_run(tmp_path / "unknown", 2.0, model__n_layer="x")
+    assert costs(find_runs([tmp_path])).count(">unknown<") == 1  # beside its parameters only
