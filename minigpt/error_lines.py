@@ -1,5 +1,6 @@
 """Prints errors that a user can fix as one line on standard error."""
 
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -89,11 +90,19 @@ def _explain_hydra(error: BaseException) -> str:
         if quoted := quoted_override(error.override):
             return f"cannot read the argument {error.override!r}; write it as {quoted}"
         return f"cannot read the argument {error.override!r}: {first}; use key=value"
+    if "Ambiguous value for argument" in first:
+        return f"{first}; use -m for a sweep, or quote the value"
     return first
 
 
 def _unknown_key(key: str) -> str:
     if key.startswith("data.sources."):
         return f"{key} does not exist yet; +{key}=... adds a source to the mixture"
+    group, _, name = key.partition(".")
+    if group == "trainer":
+        from lightning.pytorch import Trainer  # an error may take a while
+
+        if name in inspect.signature(Trainer).parameters:
+            return f"{key} is an argument of Lightning's Trainer; +{key}=... adds it"
     like = nearest(key, dotted_keys(compose_config([])))
     return f"unknown key {key}{like or '; python train.py --help lists the keys'}"

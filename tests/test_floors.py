@@ -13,7 +13,7 @@ FLOORS = (
     ("tokens",),
     ("batches", "runs"),
     ("training",),
-    ("evaluation", "interop"),
+    ("evaluation",),
     ("reports",),
     ("reproductions",),  # they plug into reports, which do not know them
     ("commands",),

@@ -366,6 +366,7 @@ def test_an_epoch_cannot_end_before_the_place_to_resume_from(
     stop_at(monkeypatch, 9)
     assert type_train(*tiny, "hydra.run.dir=run").code == 143
     before = summary(tmp_path / "run")
+    config = (tmp_path / "run" / "config.yaml").read_bytes()
     typed = type_train("resume=run", "trainer.limit_train_batches=10")
     assert typed.code == 2
     assert typed.err.startswith(
@@ -373,6 +374,18 @@ def test_an_epoch_cannot_end_before_the_place_to_resume_from(
         "behind batch 10 of one"
     )
     assert summary(tmp_path / "run") == before
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == config
+    assert type_train("resume=run").code == 0
+
+
+def test_a_changed_key_of_a_complete_run_is_refused_and_changes_no_file(tiny, type_train, tmp_path):
+    assert type_train(*tiny, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
+    files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    typed = type_train("resume=run", "optimizer.lr=0.5")
+    assert typed.code == 2
+    assert typed.err.startswith("error: the run to resume is complete, so a changed key")
+    assert files == {p: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    assert type_train("resume=run", "optimizer.lr=0.5", "trainer.max_epochs=2").code == 0
 
 
 # What is recorded

@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    print_plan(check(compose_config(args.overrides)), args.json)
+    config = compose_config(args.overrides)
+    if config.resume is not None:
+        raise UserError(f"resume={config.resume}: a check is of a new run; leave it out")
+    print_plan(check(config), args.json)
 
 
 def check(cfg: DictConfig) -> dict[str, Any]:

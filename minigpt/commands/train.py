@@ -103,23 +103,23 @@ def train(
     from minigpt.training.meeting import Job
     from minigpt.training.memory import reset_peak_memory
     from minigpt.training.processes import find_environment, is_first, use_launched_processes
-    from minigpt.training.resume import check_longer
+    from minigpt.training.resume import check_can_go_on
     from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
     resume_from = checkpoint_to_resume(run) if resume else None
     use_launched_processes(config, find_environment())
-    parts = build_run(config)
+    summary = RunSummary(run, train_command(), overrides, commit)
+    parts = build_run(config, [summary, TensorBoardHparams(plain(config))])
     trainer = parts.trainer
     if resume_from:
         checkpoint = read_checkpoint(resume_from)
         check_resumable(checkpoint, dict(parts.lit.hparams))
-        check_longer(checkpoint, trainer)
+        changed = {**resolved(config), "run_dir": ""} != {**run.read_config(), "run_dir": ""}
+        check_can_go_on(checkpoint, trainer, parts.data, changed)
     if is_first(trainer):
         run.write_config(resolved(config))
     reset_peak_memory()
-    summary = RunSummary(run, train_command(), overrides, commit)
-    trainer.callbacks[2:2] = [summary, TensorBoardHparams(plain(config))]
     job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)
     try:
         with join_processes(trainer, job, COMMAND):

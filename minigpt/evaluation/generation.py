@@ -41,7 +41,7 @@ def generate_text(
     Raises UserError for a prompt that is empty or too long, and for a tokenizer without an id
     that separates documents.
     """
-    ids = _start_of_document(tokenizer) if prompt is None else tokenizer.encode(prompt)
+    ids = _start_of_document(net, tokenizer) if prompt is None else tokenizer.encode(prompt)
     if not ids:
         raise UserError("the prompt is empty; give at least one token, or use --from-start")
     if len(ids) > net.config.block_size:
@@ -62,11 +62,17 @@ def generate_text(
     return tokenizer.decode(tokens[0, len(ids) :].tolist())
 
 
-def _start_of_document(tokenizer: Tokenizer) -> list[int]:
+def _start_of_document(net: GPT, tokenizer: Tokenizer) -> list[int]:
     """The id that stands between documents, after which the next one begins."""
     if tokenizer.end_of_text is None:
         raise UserError(
             f"tokenizer {tokenizer.name} has no id that separates documents, so there is no start "
             "of a document to begin at; give a --prompt"
+        )
+    if tokenizer.end_of_text >= net.config.vocab_size:
+        raise UserError(
+            "this model never saw the start of a document: its vocabulary of "
+            f"{net.config.vocab_size} has no id {tokenizer.end_of_text}, which separates "
+            "documents; give a --prompt"
         )
     return [tokenizer.end_of_text]

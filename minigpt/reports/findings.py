@@ -130,10 +130,11 @@ def _fairness(runs: Sequence[ComparedRun]) -> list[str]:
     tokens = [run.summary.tokens_seen for run in finished]
     flops = [run.flops for run in finished]
     ratios = {"tokens": max(tokens) / min(tokens), "flops": max(flops) / min(flops)}
-    same = "the same tokens"
-    if ratios["tokens"] >= 1.02:
-        same = f"up to {ratios['tokens']:.1f} times the tokens"
-    unequal = f"the runs had {same} and up to {ratios['flops']:.1f} times the compute of each other"
+    tokens_word, compute_word = (
+        f"the same {word}" if ratio < 1.02 else f"up to {ratio:.1f} times the {word}"
+        for word, ratio in (("tokens", ratios["tokens"]), ("compute", ratios["flops"]))
+    )
+    unequal = f"the runs had {tokens_word} and {compute_word}"
     for kind, ratio in ratios.items():
         budgets = {run.settings.get(f"budget.{kind}", "null") for run in finished}
         if budgets == {"null"}:
@@ -144,6 +145,8 @@ def _fairness(runs: Sequence[ComparedRun]) -> list[str]:
                 f"within {ratio - 1:.1%}."
             ]
         return [f"Not given the same: budget.{kind} was {_listed(budgets)}; {unequal}."]
+    if max(ratios.values()) < 1.02:
+        return [f"Fair: {unequal}."]
     return [f"No budget was set: {unequal} (budget.tokens or budget.flops makes them equal)."]
 
 

@@ -51,10 +51,12 @@ def command_again(run: ComparedRun) -> str:
     # Among a job's overrides stands the value that this job had of what is swept.
     overrides = [word for word in summary.overrides if not word.lstrip("+").startswith("sweep=")]
     if overrides:
-        return checkout + shlex.join(["python", "train.py", *overrides])
-    if summary.command:
-        return checkout + summary.command
-    return f"the settings are in {run.folder.config}"
+        command = shlex.join(["python", "train.py", *overrides])
+    elif summary.command:
+        command = summary.command
+    else:
+        return f"the settings are in {run.folder.config}"
+    return checkout + "\n".join([command, *summary.resumed_by])
 
 
 def html(runs: Sequence[ComparedRun], content: dict[str, Any]) -> str:

@@ -83,7 +83,7 @@ class RunFolder:
         return False
 
     def remove_if_empty(self) -> None:
-        """Remove the folder, and its parent, where a start left nothing but a lock in it."""
+        """Remove the folder where a start left nothing but a lock in it."""
         if self.path.is_dir() and self.is_empty:
             self._lock.unlink(missing_ok=True)
             self.path.rmdir()

@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ from minigpt.training.limits import check_limits
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.memory import keep_freed_memory
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
-from minigpt.training.processes import find_environment
+from minigpt.training.processes import find_environment, is_first
 
 OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
 COMPILE = (False, True, "reduce-overhead")
@@ -48,15 +49,17 @@ class Run:
     trainer: pl.Trainer
 
 
-def build_run(cfg: DictConfig) -> Run:
+def build_run(cfg: DictConfig, recorders: Sequence[pl.Callback] = ()) -> Run:
     """Data, module and trainer of a configuration; the same seed gives the same weights.
 
+    recorders: callbacks that come before the configuration's, so that what these save is recorded.
     Raises UserError for anything in the configuration that cannot be run, before it is run.
     """
     optimizer = build(OptimizerConfig, "optimizer", cfg.optimizer)
     scheduler = build(SchedulerConfig, "scheduler", cfg.scheduler)
     data, model = build_data(cfg)
-    trainer, compile_blocks = build_trainer(cfg)
+    callbacks = [*recorders, *make_parts(cfg.callbacks)]
+    trainer, compile_blocks = make_trainer(cfg, callbacks, make_parts(cfg.logger))
     budget = build(BudgetConfig, "budget", cfg.budget)
     apply_budget(trainer, budget, model, data)
     check_limits(trainer, data)
@@ -67,7 +70,7 @@ def build_run(cfg: DictConfig) -> Run:
                  cfg.label_smoothing, cfg.seed)  # fmt: skip
     if compile_blocks:
         _check_compiler(trainer)
-        if trainer.is_global_zero:
+        if is_first(trainer):
             print("compiling the blocks: the first step takes longer", file=sys.stderr)
         for block in lit.net.blocks:
             # In place: the parameters keep their names.
@@ -92,11 +95,6 @@ def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
     model = build(GPTConfig, "model", shape, vocab_size=vocab_size or data.vocab_size)
     data.check_vocabulary(model.vocab_size)
     return data, model
-
-
-def build_trainer(cfg: DictConfig) -> tuple[pl.Trainer, bool | str]:
-    """The trainer with its callbacks and loggers, and trainer.compile."""
-    return make_trainer(cfg, make_parts(cfg.callbacks), make_parts(cfg.logger))
 
 
 def make_trainer(

@@ -1,17 +1,22 @@
-"""Refuses a resume that asks for less than the run has behind it."""
+"""Refuses a resume that cannot go on, before any file of the run is touched."""
 
 from typing import Any
 
 import lightning.pytorch as pl
 
 from minigpt.errors import UserError
-from minigpt.training.lightning_seams import epochs_completed
+from minigpt.training.data_module import TokenDataModule
+from minigpt.training.lightning_seams import batches_done_in, epochs_completed
+from minigpt.training.limits import count_batches, limited
 
 
-def check_longer(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
-    """Raises UserError where a trainer's length is shorter than what a checkpoint has behind it.
+def check_can_go_on(
+    checkpoint: dict[str, Any], trainer: pl.Trainer, data: TokenDataModule, changed: bool
+) -> None:
+    """Raises UserError where a trainer's length does not fit what a checkpoint has behind it.
 
-    A run that is complete may be resumed as it was: it tests again, and says so.
+    A run that is complete may be resumed as it was, and then tests again; with a changed
+    configuration it may not, since nothing would act.
     """
     epochs, max_epochs = epochs_completed(checkpoint), trainer.max_epochs
     if max_epochs is not None and 0 <= max_epochs < epochs:
@@ -24,4 +29,16 @@ def check_longer(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
         raise UserError(
             f"the run to resume has {steps} steps behind it, and its length is now "
             f"{trainer.max_steps}; raise trainer.max_steps, or the budget that sets it"
+        )
+    done = batches_done_in(checkpoint)
+    batches = limited(count_batches(trainer, data, "train"), trainer.limit_train_batches)
+    if done >= batches:
+        raise UserError(
+            f"trainer.limit_train_batches leaves {batches} batches an epoch: the run to resume "
+            f"stands behind batch {done} of one; give it more, or leave the key out"
+        )
+    if changed and (epochs == max_epochs or steps == trainer.max_steps):
+        raise UserError(
+            "the run to resume is complete, so a changed key would change nothing; raise "
+            "trainer.max_epochs or trainer.max_steps as well to train on"
         )

@@ -12,5 +12,5 @@ def test_a_cpu_trains_in_bfloat16_where_it_has_the_instructions(
 ):
     monkeypatch.setattr(build, "has_bfloat16_instructions", lambda: has)
     cfg = compose_config([f"run_dir={tmp_path}", "trainer.accelerator=cpu"])
-    trainer, _ = build.build_trainer(cfg)
+    trainer, _ = build.make_trainer(cfg, [], [])
     assert trainer.precision == precision

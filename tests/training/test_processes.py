@@ -210,6 +210,7 @@ def test_a_checkpoints_sums_are_loaded_once_over_all_processes():
         "step": [5.0, 2.0],
         "epoch_val_loss": None,
         "latest": {},
+        "unlogged_seconds": 0.0,
         "tokens_seen": 6,
         "train_seconds": 1.0,
     }

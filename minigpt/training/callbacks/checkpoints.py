@@ -8,11 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from minigpt.errors import UserError
 from minigpt.runs.run_folder import RunFolder
-from minigpt.training.lightning_seams import (
-    at_step_boundary,
-    batches_done_in,
-    count_training_batches,
-)
+from minigpt.training.lightning_seams import at_step_boundary
 from minigpt.training.processes import agree_on_largest
 
 
@@ -53,16 +49,6 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
         self._validated_since = False
         self._stop_waits = False
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        done, batches = batches_done_in(checkpoint), count_training_batches(trainer)
-        if done >= batches:
-            raise UserError(
-                f"trainer.limit_train_batches leaves {batches} batches an epoch: the run to resume "
-                f"stands behind batch {done} of one; give it more, or leave the key out"
-            )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_at = time.monotonic()

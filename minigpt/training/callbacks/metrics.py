@@ -29,6 +29,7 @@ class Metrics(pl.Callback):
         self._eval_meter = LossMeter()
         self._timer_start = time.perf_counter()  # when the step meter was last emptied
         self._epoch_logged_at: int | None = None  # the step
+        self._unlogged_seconds = 0.0  # that an earlier start trained after its last log
         self._trainer: pl.Trainer | None = None
 
     @staticmethod
@@ -57,7 +58,8 @@ class Metrics(pl.Callback):
         self._trainer = trainer
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._timer_start = time.perf_counter()
+        self._timer_start = time.perf_counter() - self._unlogged_seconds
+        self._unlogged_seconds = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_meter.reset()
@@ -168,7 +170,8 @@ class Metrics(pl.Callback):
             "latest": self.latest,
             "epoch_val_loss": self.epoch_val_loss,
             "tokens_seen": self.tokens_seen,
-            "train_seconds": self.train_seconds + time.perf_counter() - self._timer_start,
+            "train_seconds": self.train_seconds,
+            "unlogged_seconds": time.perf_counter() - self._timer_start,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -179,6 +182,7 @@ class Metrics(pl.Callback):
         self.epoch_val_loss = state_dict["epoch_val_loss"]
         self.tokens_seen = state_dict["tokens_seen"]
         self.train_seconds = state_dict["train_seconds"]
+        self._unlogged_seconds = state_dict["unlogged_seconds"]
 
     def _part_of(self, totals: list[float] | None) -> list[float] | None:
         """What this process starts with, so that the sum over processes is the checkpoint's.
