@@ -226,10 +226,10 @@ def test_a_budget_gives_every_run_the_same_tokens(tiny, type_train, tmp_path):
                        "data.batch_size=8,16", "model.n_embd=16,32", HERE)  # fmt: skip
     assert (typed.code, typed.err) == (0, "")
     runs = find_runs([tmp_path / "sweep"])
-    assert [run.tokens for run in runs] == [pytest.approx(2048, rel=0.01)] * 4
-    assert {run.figure("steps") for run in runs} == {32, 16}
+    assert [run.summary.tokens_seen for run in runs] == [pytest.approx(2048, rel=0.01)] * 4
+    assert {run.summary.steps for run in runs} == {32, 16}
     for run in runs:  # the last step has its validation
-        assert run.series("val/loss")[-1][0] == run.figure("steps")
+        assert run.series("val/loss")[-1][0] == run.summary.steps
         assert len(run.series("val/loss")) == 2
     assert "Fair by budget.tokens=2048: every run was given the same" in typed.out
 
@@ -241,8 +241,8 @@ def test_an_ablation_changes_one_thing_at_a_time(tiny, type_train, tmp_path):
     changed = {}
     runs = {run.name.partition("=")[2]: run for run in find_runs([tmp_path / "sweep"])}
     for name, run in runs.items():
-        base = runs["none"].config
-        changed[name] = {key for key in base if run.config[key] != base[key]}
+        base = runs["none"].settings
+        changed[name] = {key for key in base if run.settings[key] != base[key]}
     assert changed["none"] == set()
     assert changed["shallow"] == changed["deep"] == {"model.n_layer"}
     assert changed["no_positions"] == {"model.positions"}
@@ -260,7 +260,7 @@ def test_optuna_searches_for_the_least_held_out_loss(tiny, type_train, tmp_path)
     assert typed.code == 0
     runs = find_runs([tmp_path / "sweep"])
     assert len(runs) == 3
-    assert len({run.config["optimizer.lr"] for run in runs}) == 3
+    assert len({run.settings["optimizer.lr"] for run in runs}) == 3
     best = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
     assert f"best_value: {min(run.val_loss for run in runs)}" in best
 
@@ -316,7 +316,7 @@ def test_a_launcher_runs_the_jobs_in_processes_of_their_own(tiny, tmp_path, laun
     assert done.returncode == 0, done.stderr
     runs = find_runs([tmp_path / "sweep"])
     assert [run.name for run in runs] == ["0-seed=1", "1-seed=2"]
-    assert all(run.status == "finished" and math.isfinite(run.val_loss) for run in runs)
+    assert all(run.is_finished and math.isfinite(run.val_loss) for run in runs)
     assert (tmp_path / "sweep" / "report.html").exists()
 
 

@@ -88,7 +88,7 @@ def test_generation_depends_on_the_seed_alone_and_leaves_global_state_unchanged(
     ("arguments", "message"),
     [
         ({"temperature": 0.0}, r"temperature must lie in \[0.001, 1000\], got 0.0"),
-        ({"temperature": float("nan")}, r"temperature must lie in \[0.001, 1000\], got nan"),
+        ({"temperature": float("nan")}, r"sampling.temperature must be a finite number, got nan"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_p": 0.0}, r"top_p must lie in \(0, 1\], got 0.0"),
         ({"top_p": 1.5}, r"top_p must lie in \(0, 1\], got 1.5"),
