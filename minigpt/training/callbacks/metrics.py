@@ -29,6 +29,7 @@ class Metrics(pl.Callback):
         self._eval_meter = LossMeter()
         self._timer_start = time.perf_counter()  # when the step meter was last emptied
         self._epoch_logged_at: int | None = None  # the step
+        self._at_first_batch = False
         self._unlogged_seconds = 0.0  # that an earlier start trained after its last log
         self._trainer: pl.Trainer | None = None
 
@@ -58,8 +59,15 @@ class Metrics(pl.Callback):
         self._trainer = trainer
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._timer_start = time.perf_counter() - self._unlogged_seconds
-        self._unlogged_seconds = 0.0
+        self._at_first_batch = True
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._at_first_batch:  # what other callbacks do before it is not training
+            self._at_first_batch = False
+            self._timer_start = time.perf_counter() - self._unlogged_seconds
+            self._unlogged_seconds = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_meter.reset()
