@@ -122,7 +122,7 @@ ONE_LINE = {
     ("callbacks.samples.temperature=0",): "temperature must lie in [0.001, 1000], got 0",
     ("model.tie_weights=true", "model.init=torch"): "model.tie_weights=true needs model.init=gpt2",
     (
-        "trainer.val_check_interval=1000",
+        "trainer.val_check_interval=2000",
         "trainer.limit_train_batches=1.0",
     ): "trainer.val_check_interval=2000 is beyond the 1264 batches",
     ("+trainer.check_val_every_n_epoch=0",): "trainer.check_val_every_n_epoch must be at least 1",
@@ -146,7 +146,8 @@ def test_bad_input_is_one_line_that_names_the_key_and_leaves_nothing(
     arguments, type_train, tmp_path
 ):
     # Short, should the mistake be let through.
-    typed = type_train("trainer.limit_train_batches=1", "trainer.limit_val_batches=1", *arguments)
+    short = ("limit_train_batches=1", "limit_val_batches=1", "max_epochs=1")
+    typed = type_train(*(f"trainer.{setting}" for setting in short), *arguments)
     assert typed.code == 2
     assert ONE_LINE[arguments] in typed.err
     assert typed.err.startswith("error: ")
