@@ -38,7 +38,8 @@ def resolve_method(method: str, device: torch.device) -> str:
     Raises UserError for a fused method on a device other than CPU and CUDA.
     """
     if method in FUSED and device.type not in ("cpu", "cuda"):
-        raise UserError(f"loss={method} does not run on {device.type}; use loss=auto")
+        able = ", ".join(name for name in METHODS if name not in FUSED)
+        raise UserError(f"loss={method} does not run on {device.type}; choose one of {able}")
     if method != "auto":
         return method
     if device.type != "cpu":
@@ -151,9 +152,13 @@ class _FusedHead(torch.autograd.Function):
         chunk_rows: int,
         with_grad: bool,
     ) -> Tensor:
-        N, V = hidden.shape[0], weight.shape[0]
+        (N, C), V = hidden.shape, len(weight)
         h, w = hidden.to(dtype), weight.to(dtype)
-        b = None if bias is None else bias.to(dtype)
+        if bias is not None:
+            # Adding a bias to rows of bfloat16 logits takes as long as their product, so it becomes
+            # one more column of the weight, for a channel that is always 1.
+            h = F.pad(h, (0, 1), value=1)  # (N, C + 1)
+            w = torch.cat([w, bias.to(dtype)[:, None]], dim=1)  # (V, C + 1)
         is_counted = targets != IGNORE
         target_ids = targets.where(is_counted, 0)  # any valid id will do for an ignored row
         # Not on CUDA, where this check would force a device sync.
@@ -162,17 +167,13 @@ class _FusedHead(torch.autograd.Function):
         total = hidden.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden) if with_grad else None
         grad_weight = None
-        grad_bias = None if b is None else torch.zeros_like(b, dtype=torch.float32)
         P = -(-V // ALIGNMENT) * ALIGNMENT
         buffer = h.new_empty(min(N, chunk_rows), P)  # (R, P)
         for start in range(0, N, chunk_rows):
             rows = slice(start, min(start + chunk_rows, N))
             padded = buffer[: rows.stop - start]
             p = padded[:, :V]  # logits until the softmax, then probabilities
-            if b is None:
-                torch.mm(h[rows], w.T, out=p)
-            else:
-                torch.addmm(b, h[rows], w.T, out=p)
+            torch.mm(h[rows], w.T, out=p)
             padded[:, V:] = -math.inf
             torch.softmax(padded, dim=-1, out=padded)
             row = torch.arange(len(p), device=p.device)
@@ -180,7 +181,7 @@ class _FusedHead(torch.autograd.Function):
             # A probability that underflows to 0 costs 87 nats instead of infinitely many.
             nats = -p_target.clamp_min(torch.finfo(torch.float32).tiny).log()
             if dtype == torch.float32:
-                _mend_underflow(nats, p_target, h[rows], w, b, target_ids[rows])
+                _mend_underflow(nats, p_target, h[rows], w, target_ids[rows])
             total += nats.where(is_counted[rows], 0).sum()
             if grad_hidden is None:
                 continue
@@ -188,15 +189,13 @@ class _FusedHead(torch.autograd.Function):
             # mean, 0 for an ignored row, is multiplied in with the smaller factor of each product.
             p[row, target_ids[rows]] = (p_target - 1).to(dtype)
             row_weight = is_counted[rows, None] / count  # (R, 1)
-            grad_hidden[rows] = torch.mm(p, w) * row_weight
+            grad_hidden[rows] = torch.mm(p, w[:, :C]) * row_weight
             weighted_hidden = (h[rows] * row_weight).to(dtype)
             grad_weight = _add_product(grad_weight, padded.T, weighted_hidden)  # (P, C)
-            if grad_bias is not None:
-                # A product with ones, because summing bfloat16 over rows is far slower.
-                grad_bias += torch.mm(is_counted[None, rows].to(dtype), p)[0]
         if grad_weight is not None:
-            grad_bias = None if grad_bias is None else (grad_bias / count).to(weight.dtype)
-            ctx.save_for_backward(grad_hidden, grad_weight[:V].to(weight.dtype), grad_bias)
+            grad = grad_weight[:V].to(weight.dtype)
+            grad_bias = None if bias is None else grad[:, C].contiguous()
+            ctx.save_for_backward(grad_hidden, grad[:, :C].contiguous(), grad_bias)
         return total / count
 
     @staticmethod
@@ -213,13 +212,12 @@ def _mend_underflow(
     p_target: Float[Tensor, "R"],
     hidden: Float[Tensor, "R C"],
     weight: Float[Tensor, "V C"],
-    bias: Float[Tensor, "V"] | None,
     targets: Int[Tensor, "R"],
 ) -> None:
     """Compute the loss of rows whose target has a probability below float32's range anew."""
     underflows = p_target < torch.finfo(torch.float32).tiny
     if underflows.any():
-        logits = F.linear(hidden[underflows], weight, bias)
+        logits = F.linear(hidden[underflows], weight)
         nats[underflows] = F.cross_entropy(logits, targets[underflows], reduction="none")
 
 

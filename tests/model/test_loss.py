@@ -161,7 +161,8 @@ def test_auto_selects_bfloat16_only_on_a_cpu_that_supports_it(monkeypatch):
 
 @pytest.mark.parametrize("method", FUSED)
 def test_a_fused_method_is_refused_where_it_does_not_run(method):
-    with pytest.raises(UserError, match=f"loss={method} does not run on mps; use loss=auto"):
+    message = f"loss={method} does not run on mps; choose one of auto, chunked, dense"
+    with pytest.raises(UserError, match=message):
         resolve_method(method, torch.device("mps"))
 
 
