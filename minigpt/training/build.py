@@ -19,7 +19,7 @@ from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, check_finite_number, nearest
 from minigpt.model.gpt import GPTConfig
-from minigpt.model.loss import has_bfloat16_instructions
+from minigpt.model.loss import check_method, has_bfloat16_instructions
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.callbacks.finite_watch import FiniteWatch
 from minigpt.training.callbacks.metrics import Metrics
@@ -63,6 +63,7 @@ def build_run(cfg: DictConfig, recorders: Sequence[pl.Callback] = ()) -> Run:
     budget = build(BudgetConfig, "budget", cfg.budget)
     apply_budget(trainer, budget, model, data)
     check_limits(trainer, data)
+    check_method(cfg.loss, trainer.strategy.root_device, model.head_bias)
     tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "processes": trainer.world_size}
     torch.manual_seed(cfg.seed)

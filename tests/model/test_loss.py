@@ -1,5 +1,6 @@
 """Every method of the loss agrees with a float64 reference, in value and gradients."""
 
+import importlib.util
 import math
 import os
 import subprocess
@@ -10,7 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from minigpt.errors import UserError
-from minigpt.model.loss import FUSED, IGNORE, next_token_loss, perplexity, resolve_method
+from minigpt.model.fused_head import FUSED
+from minigpt.model.loss import (
+    IGNORE,
+    check_method,
+    next_token_loss,
+    perplexity,
+    resolve_method,
+)
 
 # Relative error of value and gradients: float32 has 24 significant bits, bfloat16 has 8.
 TOLERANCE = {"dense": 1e-5, "chunked": 1e-5, "float32": 1e-5, "bfloat16": 1e-2}
@@ -159,11 +167,30 @@ def test_auto_selects_bfloat16_only_on_a_cpu_that_supports_it(monkeypatch):
     assert resolve_method("dense", torch.device("cpu")) == "dense"
 
 
-@pytest.mark.parametrize("method", FUSED)
-def test_a_fused_method_is_refused_where_it_does_not_run(method):
-    message = f"loss={method} does not run on mps; choose one of auto, chunked, dense"
-    with pytest.raises(UserError, match=message):
-        resolve_method(method, torch.device("mps"))
+@pytest.mark.parametrize(
+    ("method", "device", "able"),
+    [
+        ("bfloat16", "mps", "auto, chunked, dense"),
+        ("float32", "mps", "auto, chunked, dense"),
+        ("liger", "cpu", "auto, bfloat16, float32, chunked, dense"),
+    ],
+)
+def test_a_method_that_a_device_cannot_run_is_refused_with_those_that_it_can(method, device, able):
+    with pytest.raises(UserError) as refused:
+        check_method(method, torch.device(device), has_bias=False)
+    assert str(refused.value) == f"loss={method} does not run on {device}; choose one of {able}"
+
+
+def test_a_library_that_is_missing_or_has_no_bias_is_refused_with_the_way_out(monkeypatch):
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="loss=liger needs a package: pip install liger-kernel"):
+        check_method("liger", gpu, has_bias=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    check_method("liger", gpu, has_bias=True)
+    check_method("cut", gpu, has_bias=False)
+    with pytest.raises(UserError, match="loss=cut has no bias; set model.head_bias=false"):
+        check_method("cut", gpu, has_bias=True)
 
 
 def test_a_processor_held_to_older_instructions_counts_as_one_without_bfloat16():
