@@ -21,11 +21,6 @@ from minigpt.training.lit_gpt import check_loss
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
-
-
 def run(args: argparse.Namespace) -> None:
     config = compose_config(args.overrides)
     if config.resume is not None:
