@@ -16,7 +16,7 @@ from minigpt.errors import UserError
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.build import build_data, make_trainer
 from minigpt.training.known_parts import make_known_parts
-from minigpt.training.limits import check_limits, limited
+from minigpt.training.limits import check_limits, training_batches
 from minigpt.training.lit_gpt import check_loss
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
 
@@ -54,7 +54,6 @@ def check(cfg: DictConfig) -> dict[str, Any]:
         manifest.tokens["train"],
         data.config.stride,
         data.config.batch_size * trainer.world_size,
-        max(0, trainer.max_epochs or 0),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if counts["memory_bytes"] > memory and trainer.strategy.root_device.type == "cpu":
@@ -62,7 +61,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
             f"a step needs about {counts['memory_bytes'] / 2**30:.1f} GiB, this machine has "
             f"{memory / 2**30:.1f}; lower data.batch_size, model.n_embd or model.n_layer"
         )
-    batches = limited(counts["batches_per_epoch"], trainer.limit_train_batches)
+    batches = training_batches(trainer, data)
     per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
     limits = [per_epoch * max(0, trainer.max_epochs or 0), trainer.max_steps]
     return {
