@@ -11,14 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from minigpt.commands.plan import plan
-from minigpt.config import build, compose_config
+from minigpt.config import compose_config
 from minigpt.errors import UserError
-from minigpt.training.budget import BudgetConfig, apply_budget
-from minigpt.training.build import build_data, make_trainer
+from minigpt.training.build import build_parts
 from minigpt.training.known_parts import make_known_parts
-from minigpt.training.limits import check_limits, training_batches
-from minigpt.training.lit_gpt import check_loss
-from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
+from minigpt.training.limits import training_batches
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +36,13 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     Raises UserError as the run itself would.
     """
     cfg.run_dir = "outputs"  # a placeholder: nothing is written there
-    build(OptimizerConfig, "optimizer", cfg.optimizer)
-    build(SchedulerConfig, "scheduler", cfg.scheduler)
-    check_loss(cfg.loss, cfg.label_smoothing)
-    data, model = build_data(cfg)
     callbacks, unknown_callbacks = make_known_parts("callbacks", cfg.callbacks)
     loggers, unknown_loggers = make_known_parts("logger", cfg.logger)
-    trainer, _ = make_trainer(cfg, callbacks, loggers)
-    apply_budget(trainer, build(BudgetConfig, "budget", cfg.budget), model, data)
-    check_limits(trainer, data)
+    parts = build_parts(cfg, callbacks, loggers)
+    data, trainer = parts.data, parts.trainer
     manifest = data.store.manifest
     counts = plan(
-        model,
+        parts.model,
         manifest.tokens["train"],
         data.config.stride,
         data.config.batch_size * trainer.world_size,

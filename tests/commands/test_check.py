@@ -120,3 +120,12 @@ def test_a_check_knows_what_a_callback_of_ours_would_refuse(tiny, type_minigpt):
     typed = type_minigpt("check", *tiny, "callbacks.last.minutes=0")
     assert (typed.code, typed.err.count("\n")) == (2, 1)
     assert "callbacks.last.minutes must be above 0, got 0" in typed.err
+
+
+def test_a_check_looks_for_the_compiler_that_a_run_would_need(tiny, type_minigpt, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    typed = type_minigpt("check", *tiny, "trainer.compile=true")
+    assert (typed.code, typed.err) == (
+        2,
+        "error: trainer.compile=true needs a C++ compiler (g++ or clang++); none is found\n",
+    )
