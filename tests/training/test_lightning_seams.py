@@ -75,8 +75,8 @@ def fit(tmp_path):
         quieten_lightning()
         trainer = pl.Trainer(
             max_epochs=max_epochs, callbacks=list(callbacks), logger=False, accelerator="cpu",
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            num_sanity_val_steps=0, default_root_dir=tmp_path, **arguments,
+            enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
+            default_root_dir=tmp_path, **{"enable_progress_bar": False, **arguments},
         )  # fmt: skip
         if prepare:
             prepare(trainer)
@@ -213,3 +213,24 @@ def test_lightning_can_be_kept_from_handling_signals(fit):
     fit(max_epochs=1, callbacks=[handlers], prepare=seams.leave_signals_alone)
     assert handlers.sigterm is before
     assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)  # the name that is replaced
+
+
+class Bar(seams.NamedProgressBar):
+    """Records the name that each epoch's bar has."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def epoch_name(self, epoch):
+        return f"round {epoch}"
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+        self.names.append(self.train_progress_bar.description)
+
+
+def test_the_progress_bar_has_the_name_that_is_given_to_an_epoch(fit):
+    bar = Bar()
+    fit(callbacks=[bar], enable_progress_bar=True, limit_train_batches=1)
+    assert bar.names == ["round 0", "round 1"]
