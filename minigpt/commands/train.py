@@ -98,6 +98,7 @@ def train(
     from minigpt.runs.summary import Status
     from minigpt.training.build import build_run
     from minigpt.training.callbacks.hparams import TensorBoardHparams
+    from minigpt.training.callbacks.metrics import Metrics
     from minigpt.training.callbacks.run_summary import RunSummary
     from minigpt.training.launcher import OtherProcessFailedError, join_processes
     from minigpt.training.meeting import Job
@@ -140,7 +141,8 @@ def train(
         raise
     if is_first(trainer):
         print_report(run, REPRODUCTIONS)
-    return summary.best.val_loss if summary.best else None
+    best = Metrics.of(trainer).best
+    return best.val_loss if best else None
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ class TensorBoardHparams(pl.Callback):
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.flat = flatten({section: config[section] for section in SECTIONS})
-        self.best = math.inf
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.ckpt_path and is_first(trainer):
@@ -56,24 +55,18 @@ class TensorBoardHparams(pl.Callback):
             logger.experiment.add_custom_scalars(LAYOUT)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
+        metrics = Metrics.of(trainer)
+        if trainer.sanity_checking or metrics.best is None:
             return
-        self.best = min(self.best, float(trainer.callback_metrics["val/loss"]))
-        latest = Metrics.of(trainer).latest
+        best, latest = metrics.best.val_loss, metrics.latest
         values = (
-            self.best,
-            perplexity(self.best),
+            best,
+            perplexity(best),
             latest.get("train/loss", math.nan),
             latest.get("tokens_per_second", math.nan),
         )
         for logger in _tensorboards(trainer):
             logger.log_metrics(dict(zip(METRICS, values, strict=True)), trainer.global_step)
-
-    def state_dict(self) -> dict[str, float]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        self.best = state_dict["best"]
 
 
 def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
