@@ -386,6 +386,8 @@ def test_a_changed_key_of_a_complete_run_is_refused_and_changes_no_file(tiny, ty
     assert typed.code == 2
     assert typed.err.startswith("error: the run to resume is complete, so a changed key")
     assert files == {p: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    assert type_train("resume=run").code == 0  # as it was, it only tests again
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == files[tmp_path / "run/metrics.csv"]
     assert type_train("resume=run", "optimizer.lr=0.5", "trainer.max_epochs=2").code == 0
 
 
