@@ -9,7 +9,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 MINIGPT_TRAIN = "minigpt train"  # sys.argv[0] while that command runs
-SWEEP_FOLDER = "hydra.sweep.dir"
+RUN_FOLDER, SWEEP_FOLDER = "hydra.run.dir", "hydra.sweep.dir"
+# What sets the length of a run or names its folder: it does not go with trainer=quick.
+LENGTHS = {"trainer", "trainer.max_epochs", "trainer.max_steps", "trainer.limit_train_batches",
+           "budget.tokens", "budget.flops", RUN_FOLDER, SWEEP_FOLDER}  # fmt: skip
 
 
 def display_path(path: Path) -> Path:
@@ -39,6 +42,18 @@ def sweep_command(folder: str) -> str:
     """The command that continues this process's sweep in its folder."""
     words = [word for word in sys.argv[1:] if not word.startswith(f"{SWEEP_FOLDER}=")]
     return shlex.join([*train_program(), *words, f"{SWEEP_FOLDER}={hydra_value(folder)}"])
+
+
+def quick_command(*more: str) -> str | None:
+    """The command that this process runs with `trainer=quick`, and more overrides.
+
+    None where it is quick already or continues a run, whose length was chosen before.
+    """
+    words = sys.argv[1:]
+    if "trainer=quick" in words or any(word.startswith("resume=") for word in words):
+        return None
+    kept = [word for word in words if word.lstrip("+").partition("=")[0] not in LENGTHS]
+    return shlex.join([*train_program(), *kept, "trainer=quick", *more])
 
 
 def tensorboard_command(folder: Path) -> str:

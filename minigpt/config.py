@@ -60,15 +60,18 @@ def share_cores() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
-def compose_config(overrides: list[str], name: str = "train") -> DictConfig:
+def compose_config(
+    overrides: list[str], name: str = "train", *, hydra_too: bool = False
+) -> DictConfig:
     """The configuration that `python train.py <overrides>` would run with.
 
     Within a run or a sweep it is searched for where that searches, --config-dir included.
+    hydra_too: keep the section of Hydra's own settings.
     """
     if GlobalHydra.instance().is_initialized():
-        return compose(name, overrides)
+        return compose(name, overrides, hydra_too)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(name, overrides)
+        return compose(name, overrides, hydra_too)
 
 
 def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:

@@ -18,11 +18,6 @@ from minigpt.training.known_parts import make_known_parts
 from minigpt.training.limits import training_batches
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
-
-
 def run(args: argparse.Namespace) -> None:
     config = compose_config(args.overrides)
     if config.resume is not None:

@@ -2,19 +2,11 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from minigpt.command_lines import display_path
 from minigpt.reports.comparison import compare, print_comparison
 from minigpt.reproductions.all_reports import REPRODUCTIONS
 from minigpt.runs.run_folder import find_foreign_folders
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN or SWEEP")
-    parser.add_argument(
-        "--out", type=Path, help="the report's folder; the default is the first folder"
-    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -22,14 +22,6 @@ SHOWN = 128  # tokens of the training text that are printed
 COUNTED = 1 << 24  # tokens that are counted at a time
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "target", nargs="+", metavar="STORE or data=...", help="a store's folder, or overrides"
-    )
-    parser.add_argument("--verify", action="store_true", help="check every shard's sha256")
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
-
-
 def run(args: argparse.Namespace) -> None:
     if any("=" in word for word in args.target) and not Path(" ".join(args.target)).exists():
         store = prepared(args.target).store

@@ -5,11 +5,10 @@ import importlib
 import sys
 from typing import NoReturn
 
-from minigpt.command_lines import MINIGPT_TRAIN
+from minigpt.commands.arguments import ARGUMENTS
 from minigpt.commands.terminal import tolerant_output
-from minigpt.error_lines import one_line_errors
+from minigpt.lean_imports import without_collection
 
-# Only the file of the command that was typed is imported: --help must not wait for torch.
 COMMANDS = {
     "train": "train a model, resume a run or run a sweep, as `python train.py` does",
     "prepare": "turn text into a token store ahead of training",
@@ -33,20 +32,25 @@ def main(arguments: list[str] | None = None) -> None:
     """Run `minigpt <command> ...`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["train"]:
+        from minigpt.command_lines import MINIGPT_TRAIN
         from minigpt.commands import train
 
         sys.argv = [MINIGPT_TRAIN, *arguments[1:]]  # Hydra reads it, and so do printed commands
         train.main()
         return
+    parser = _Parser(prog="minigpt", description="Train and study small GPTs.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, description in COMMANDS.items():
+        command = commands.add_parser(name, help=description, description=description)
+        if name in ARGUMENTS:
+            ARGUMENTS[name](command)
+    args = parser.parse_args(arguments)
+    # Only now, and only the file of the command that was typed: --help waits for nothing.
+    from minigpt.error_lines import one_line_errors
+
     with one_line_errors():
-        parser = _Parser(prog="minigpt", description="Train and study small GPTs.")
-        commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-        for name, description in COMMANDS.items():
-            command = commands.add_parser(name, help=description, description=description)
-            if arguments[:1] == [name]:
-                module = importlib.import_module(f"minigpt.commands.{name.replace('-', '_')}")
-                module.add_arguments(command)
-        args = parser.parse_args(arguments)
+        with without_collection():
+            module = importlib.import_module(f"minigpt.commands.{args.command.replace('-', '_')}")
         module.run(args)
 
 

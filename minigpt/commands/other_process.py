@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from minigpt.errors import UserError
+from minigpt.lean_imports import without_collection
 from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
 
@@ -32,7 +33,8 @@ LAUNCHED = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RA
 def main() -> None:
     """Take part in the run of the process that started this one."""
     end_with_parent()
-    from minigpt.training.processes import find_environment
+    with without_collection():
+        from minigpt.training.processes import find_environment
 
     take_part(find_environment())
 

@@ -7,10 +7,6 @@ from minigpt.config import build, compose_config
 from minigpt.tokens.prepare import Prepared, prepare
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="data=...", help="as for train.py")
-
-
 def run(args: argparse.Namespace) -> None:
     print_prepared(prepared(args.overrides))
 

@@ -1,11 +1,9 @@
-"""A sweep: checks every job before the first, runs on after a failed job, compares all at the end.
+"""A sweep: checks every job before the first, and compares all of them at the end.
 
 Hydra loads this file at every start, so it imports nothing heavy until a sweep runs.
 """
 
-import math
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
@@ -23,15 +20,14 @@ from minigpt.command_lines import sweep_command
 from minigpt.config import SWEPT, compose_config
 from minigpt.error_lines import explain, one_line_errors
 from minigpt.errors import UserError
-from minigpt.runs.run_config import resolved
+from minigpt.lean_imports import without_collection
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import Status, Summary
 from minigpt.signals import Interrupted
 
 SEARCH_PATH = "hydra.searchpath="
 
 _claims = ExitStack()  # the folder of the sweep that this process runs
-_said: set[str] = set()  # why jobs cannot run, so that no reason is said again when they fail
+said: set[str] = set()  # why jobs cannot run, so that no reason is said again when they fail
 
 
 class Sweep(Callback):
@@ -87,7 +83,7 @@ def _exit_on_error(consequence: str) -> Iterator[None]:
             raise
         except Exception as error:
             traceback.print_exception(error)
-            _say(f"{consequence}: {_reason(error)}")
+            say(f"{consequence}: {reason_of(error)}")
             raise SystemExit(1) from None
 
 
@@ -95,7 +91,8 @@ def _check_jobs(overrides: list[Override], searched: list[str], config_name: str
     """Say which jobs cannot run, each reason once. Raises UserError if none can."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-    from minigpt.commands.check import check
+    with without_collection():
+        from minigpt.commands.check import check
 
     (jobs,) = BasicSweeper.split_arguments(overrides, None)
     numbers: dict[str, list[int]] = {}  # the jobs that cannot run, by reason
@@ -103,14 +100,14 @@ def _check_jobs(overrides: list[Override], searched: list[str], config_name: str
         try:
             check(compose_config([*job, *searched], config_name))
         except Exception as error:
-            numbers.setdefault(_reason(error), []).append(number)
+            numbers.setdefault(reason_of(error), []).append(number)
     impossible = sum(map(len, numbers.values()))
     if impossible == len(jobs) and len(numbers) == 1:
         raise UserError(f"no job of this sweep can run: {next(iter(numbers))}")
     for reason, which in numbers.items():
         names = ", ".join(map(str, which))
-        _say(f"job{'s' if len(which) > 1 else ''} {names} cannot run: {reason}")
-        _said.add(reason)
+        say(f"job{'s' if len(which) > 1 else ''} {names} cannot run: {reason}")
+        said.add(reason)
     if impossible == len(jobs):
         raise UserError("no job of this sweep can run, for the reasons above")
 
@@ -123,94 +120,18 @@ def _report(folder: Path) -> None:
     print_comparison(runs, folder)
     unfinished = [run for run in runs if not run.is_finished]
     if unfinished:
-        _say(
+        say(
             f"{len(unfinished)} of {len(runs)} jobs did not finish; try them again with: "
             f"{sweep_command(str(folder))}"
         )
         raise SystemExit(1)
 
 
-def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
-    """Runs one job, or resumes it if it was interrupted; a finished job is left as it is.
-
-    Returns its best held-out loss. A failure is recorded and gives NaN, so that the next jobs
-    run. Raises UserError where the folder holds a job with other settings.
-    """
-    from minigpt.commands.train import train
-
-    with run.claim():
-        summary = _earlier_summary(config, run)
-        if summary.status is Status.FINISHED and _is_tested(summary):
-            _say(f"job {run.path.name} is finished already")
-            return summary.best.val_loss if summary.best else math.nan
-        failed = summary.status in (Status.FAILED, Status.DIVERGED)
-        resume = run.last.exists() and not failed
-        if not resume:
-            _empty(run)
-        try:
-            loss = train(config, run, overrides, resume=resume)
-        except Interrupted as stop:
-            command = sweep_command(HydraConfig.get().sweep.dir)
-            stop.hint = f"; continue the sweep with: {command}"
-            raise
-        except Exception as error:
-            _record_failure(config, run, error)
-            return math.nan
-        return math.nan if loss is None else loss
-
-
-def _earlier_summary(config: DictConfig, run: RunFolder) -> Summary:
-    """The summary that an earlier start of this job left; Status.FAILED where there is none."""
-    if not run.has_run:
-        if not run.is_empty and not run.config.exists():
-            raise UserError(
-                f"{run.path} is not empty and holds no run; choose another hydra.sweep.dir"
-            )
-        return Summary(status=Status.FAILED)
-    earlier, now = run.read_config(), resolved(config)
-    if {**earlier, "run_dir": ""} != {**now, "run_dir": ""}:
-        raise UserError(
-            f"{run.path} holds a job with other settings; give the sweep a new hydra.sweep.dir, or "
-            "the overrides it had"
-        )
-    try:
-        return run.read_summary()
-    except UserError:
-        return Summary(status=Status.KILLED)
-
-
-def _is_tested(summary: Summary) -> bool:
-    return summary.test is not None or not (summary.data and summary.data.tokens.get("test"))
-
-
-def _empty(run: RunFolder) -> None:
-    """Remove what an earlier start left, except the lock that this process holds."""
-    for path in run.path.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif not run.is_lock(path):
-            path.unlink()
-
-
-def _record_failure(config: DictConfig, run: RunFolder, error: Exception) -> None:
-    reason = _reason(error)
-    if not isinstance(error, UserError):
-        traceback.print_exception(error)
-    if reason not in _said:
-        _say(f"job {run.path.name} failed: {reason}")
-    run.write_config(resolved(config))
-    try:
-        summary = run.read_summary()
-    except UserError:
-        summary = Summary(status=Status.FAILED)
-    if summary.status is not Status.DIVERGED:
-        summary = summary.model_copy(update={"status": Status.FAILED})
-    run.write_summary(summary.model_copy(update={"reason": reason}))
-
-
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a job failed, in one line."""
     return explain(error) or type(error).__name__
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line about the sweep to standard error."""
     print(line, file=sys.stderr, flush=True)

@@ -12,11 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from minigpt.command_lines import display_path, resume_command, train_command
 from minigpt.commands.other_process import COMMAND, run_by_launcher
-from minigpt.commands.sweep import release_sweep, run_job
+from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
+from minigpt.commands.train_help import HELP, asks_for_help, help_text
 from minigpt.config import CONF, plain, share_cores
 from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
+from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import resolved, resumed_config
 from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
@@ -30,6 +32,9 @@ def main() -> None:
     share_cores()
     with one_line_errors(), _say_if_stopped(), stop_signals(), run_by_launcher():
         arguments = sys.argv[1:]
+        if asks_for_help(arguments):
+            print(help_text([word for word in arguments if word not in HELP]))
+            return
         folders = [word.removeprefix(RESUME) for word in arguments if word.startswith(RESUME)]
         if folders and folders[-1] != "null":
             overrides = [word for word in arguments if not word.startswith(RESUME)]
@@ -59,6 +64,8 @@ def _start(config: DictConfig) -> float | None:
     # In here too, since Hydra adds lines of its own to an error that passes through it.
     with one_line_errors():
         if HydraConfig.get().mode == RunMode.MULTIRUN:
+            from minigpt.commands.sweep_job import run_job
+
             return run_job(config, run, overrides)
         try:
             with run.claim():
@@ -92,20 +99,21 @@ def train(
     Raises UserError for what the user can mend, Interrupted after a signal.
     """
     # Imported only now: --help and a mistyped key must not wait for torch.
-    from minigpt.reports.run_report import print_report
-    from minigpt.reproductions.all_reports import REPRODUCTIONS
-    from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_checkpoint
-    from minigpt.runs.summary import Status
-    from minigpt.training.build import build_run
-    from minigpt.training.callbacks.hparams import TensorBoardHparams
-    from minigpt.training.callbacks.metrics import Metrics
-    from minigpt.training.callbacks.run_summary import RunSummary
-    from minigpt.training.launcher import OtherProcessFailedError, join_processes
-    from minigpt.training.meeting import Job
-    from minigpt.training.memory import reset_peak_memory
-    from minigpt.training.processes import find_environment, is_first, use_launched_processes
-    from minigpt.training.resume import check_can_go_on
-    from minigpt.version import code_commit
+    with without_collection():
+        from minigpt.reports.run_report import print_report
+        from minigpt.reproductions.all_reports import REPRODUCTIONS
+        from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_checkpoint
+        from minigpt.runs.summary import Status
+        from minigpt.training.build import build_run
+        from minigpt.training.callbacks.hparams import TensorBoardHparams
+        from minigpt.training.callbacks.metrics import Metrics
+        from minigpt.training.callbacks.run_summary import RunSummary
+        from minigpt.training.launcher import OtherProcessFailedError, join_processes
+        from minigpt.training.meeting import Job
+        from minigpt.training.memory import reset_peak_memory
+        from minigpt.training.processes import find_environment, is_first, use_launched_processes
+        from minigpt.training.resume import check_can_go_on
+        from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
     resume_from = checkpoint_to_resume(run) if resume else None

@@ -24,11 +24,6 @@ TIMED = {"tokens_per_second"}  # metrics in which two runs always differ
 STOPPED = 128 + signal.SIGTERM
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
-    parser.add_argument("--steps", type=int, default=24, help="optimizer steps of the trial run")
-
-
 def run(args: argparse.Namespace) -> None:
     verify_resume(args.overrides, args.steps)
 

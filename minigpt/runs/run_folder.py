@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
@@ -13,7 +13,9 @@ from yaml import YAMLError
 
 from minigpt.atomic_file import explain_disk_errors, write_file
 from minigpt.errors import UserError
-from minigpt.runs.summary import Status, Summary, parse_summary
+
+if TYPE_CHECKING:
+    from minigpt.runs.summary import Summary
 
 CONFIG = "config.yaml"
 SECTIONS = {"model", "data", "optimizer", "trainer"}  # of every config.yaml that minigpt writes
@@ -107,11 +109,14 @@ class RunFolder:
         """Write config.yaml, its keys in the order given."""
         write_file(self.config, OmegaConf.to_yaml(OmegaConf.create(config)))
 
-    def read_summary(self) -> Summary:
+    def read_summary(self) -> "Summary":
         """The summary; Status.KILLED where it says that it runs and no process holds the folder.
 
         Raises UserError where there is none, or it is damaged.
         """
+        # Imported only now: --help and a completion must not wait for pydantic.
+        from minigpt.runs.summary import Status, parse_summary
+
         try:
             content = json.loads(self.summary.read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -124,7 +129,7 @@ class RunFolder:
             return summary.model_copy(update={"status": Status.KILLED})
         return summary
 
-    def write_summary(self, summary: Summary) -> None:
+    def write_summary(self, summary: "Summary") -> None:
         write_file(self.summary, summary.model_dump_json(indent=2) + "\n")
 
 

@@ -10,8 +10,10 @@ from rich.progress import BarColumn, ProgressColumn, TextColumn
 from minigpt.model.loss import perplexity
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.lightning_seams import NamedProgressBar
+from minigpt.training.time_estimate import describe
 
 SECONDS_BETWEEN = 0.1  # between two updates of the bar
+TIMED_BATCHES, TIMED_SECONDS = 20, 3.0  # whichever ends the timing of the first batches
 
 
 class ProgressBar(NamedProgressBar):
@@ -21,6 +23,8 @@ class ProgressBar(NamedProgressBar):
         super().on_train_start(trainer, pl_module)
         self._started = time.perf_counter(), trainer.global_step
         self._drawn = 0.0
+        self._timed_from: tuple[float, int] | None = None  # the end of the first batch, its number
+        self._estimated = False
 
     def on_train_batch_end(
         self,
@@ -32,9 +36,24 @@ class ProgressBar(NamedProgressBar):
     ) -> None:
         # Drawing is slow, and nobody can read faster updates.
         now, last = time.perf_counter(), batch_idx + 1 == trainer.num_training_batches
+        if not self._estimated:
+            self._estimate(trainer, now, batch_idx)
         if last or now - self._drawn >= SECONDS_BETWEEN:
             self._drawn = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _estimate(self, trainer: pl.Trainer, now: float, batch_idx: int) -> None:
+        """Print once how long the run will take, timed from its second batch on."""
+        if self._timed_from is None:
+            self._timed_from = now, batch_idx  # the first batch allocates, and may compile
+            return
+        started, first = self._timed_from
+        if batch_idx - first < TIMED_BATCHES and now - started < TIMED_SECONDS:
+            return
+        self._estimated = True
+        if batch_idx > first and self.progress is not None:  # not an epoch of one batch
+            line = describe(trainer, (now - started) / (batch_idx - first))
+            self.progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
         # Without Lightning's columns for time and batches per second: the metrics say more.
