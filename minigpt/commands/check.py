@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minigpt.commands.plan import plan
-from minigpt.config import compose_config
+from minigpt.config import compose_config, refuse_resume
 from minigpt.errors import UserError
 from minigpt.training.build import build_parts
 from minigpt.training.known_parts import make_known_parts
@@ -20,8 +20,7 @@ from minigpt.training.limits import training_batches
 
 def run(args: argparse.Namespace) -> None:
     config = compose_config(args.overrides)
-    if config.resume is not None:
-        raise UserError(f"resume={config.resume}: a check is of a new run; leave it out")
+    refuse_resume(config, "check looks at a new run")
     print_plan(check(config), args.json)
 
 
