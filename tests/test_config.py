@@ -107,6 +107,8 @@ ONE_LINE = {
     ("trainer.max_epochs=0",): "trainer.max_epochs must be at least 1, got 0",
     ("trainer.max_epochs=-1",): "the run would never end: set trainer.max_epochs or",
     ("trainer.accumulate_grad_batches=0",): "trainer.accumulate_grad_batches must be at least 1",
+    ("--foo",): "unrecognized arguments: --foo; python train.py --hydra-help lists the options",
+    ("--config-dir",): "--config-dir/-cd: expected one argument; python train.py --hydra-help",
     ("resume=",): "resume= is empty; name a run folder: resume=outputs/NAME/RUN",
     ("+resume=nowhere",): "nowhere: this is not a run folder, it has no config.yaml",
     ("++resume=nowhere",): "nowhere: this is not a run folder, it has no config.yaml",

@@ -1,16 +1,19 @@
 """`python train.py` and `minigpt train`: one run, a resumed run, or a sweep of runs."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from minigpt.command_lines import display_path, resume_command, train_command
+from minigpt.command_lines import display_path, resume_command, train_command, train_program
 from minigpt.commands.other_process import COMMAND, run_by_launcher
 from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
@@ -37,6 +40,7 @@ def main() -> None:
         if folder is not None:
             _resume(RunFolder(folder.resolve()), overrides)
         else:
+            _check_options(arguments)
             try:
                 _start()
             finally:
@@ -56,6 +60,17 @@ def _split_resume(arguments: list[str]) -> tuple[Path | None, list[str]]:
         raise UserError("resume= is empty; name a run folder: resume=outputs/NAME/RUN")
     overrides = [word for word in arguments if not word.lstrip("+").startswith("resume=")]
     return Path(values[-1]), overrides
+
+
+def _check_options(arguments: list[str]) -> None:
+    """Raise UserError for an option that Hydra does not have; its own parser prints 20 lines."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; {shlex.join(train_program())} --hydra-help lists the options")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(arguments)
 
 
 @contextmanager
