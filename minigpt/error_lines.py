@@ -23,6 +23,10 @@ from minigpt.errors import UserError, nearest
 _SWITCHED = "MINIGPT_SET_HYDRA_FULL_ERROR"
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and _SWITCHED not in os.environ
 
+EXTRAS = ("joblib", "optuna", "ray", "submitit")  # Hydra's plugins, as pyproject.toml names them
+
+PARTS = {"callbacks": "a callback", "logger": "a logger"}  # groups with a part for each key
+
 _NOT_AN_OPTION = "Config group override must be"  # Hydra raises a plain ValueError for it
 
 
@@ -85,6 +89,12 @@ def _explain_hydra(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = error.options or []
+        extra = name.partition("_")[0]  # of submitit_local, submitit_slurm
+        if extra in EXTRAS and not any(option.startswith(extra) for option in options):
+            return (
+                f"{group}={name} needs a package that is not installed: "
+                f"pip install 'minigpt[{extra}]'"
+            )
         return f"{group}={name} is not one of {', '.join(options)}{nearest(name, options)}"
     if isinstance(error, OverrideParseException):
         if quoted := quoted_override(error.override):
@@ -104,5 +114,14 @@ def _unknown_key(key: str) -> str:
 
         if name in inspect.signature(Trainer).parameters:
             return f"{key} is an argument of Lightning's Trainer; +{key}=... adds it"
-    like = nearest(key, dotted_keys(compose_config([])))
+    config = compose_config([])
+    part = name.partition(".")[0]
+    if group in PARTS and part not in (config[group] or {}):
+        names = list(config[group] or {})
+        if (CONF / group / f"{part}.yaml").exists():
+            way_out = f"; {group}={part} adds it"
+        else:
+            way_out = nearest(part, names)
+        return f"{group}.{part} is not {PARTS[group]} of this run: {', '.join(names)}{way_out}"
+    like = nearest(key, dotted_keys(config))
     return f"unknown key {key}{like or '; python train.py --help lists the keys'}"

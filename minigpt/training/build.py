@@ -67,8 +67,8 @@ def build_run(cfg: DictConfig, recorders: Sequence[pl.Callback] = ()) -> Run:
     recorders: callbacks that come before the configuration's, so that what these save is recorded.
     Raises UserError for anything in the configuration that cannot be run, before it is run.
     """
-    callbacks = [*recorders, *make_parts(cfg.callbacks)]
-    parts = build_parts(cfg, callbacks, make_parts(cfg.logger))
+    callbacks = [*recorders, *make_parts("callbacks", cfg.callbacks)]
+    parts = build_parts(cfg, callbacks, make_parts("logger", cfg.logger))
     data, trainer = parts.data, parts.trainer
     tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "processes": trainer.world_size}
