@@ -15,7 +15,7 @@ from hydra.errors import (
 from omegaconf.errors import OmegaConfBaseException
 
 from minigpt.atomic_file import WAY_OUT
-from minigpt.command_lines import quoted_override
+from minigpt.command_lines import quoted_override, unclosed_bracket
 from minigpt.config import CONF, compose_config, dotted_keys
 from minigpt.errors import UserError, nearest
 
@@ -97,7 +97,11 @@ def _explain_hydra(error: BaseException) -> str:
             )
         return f"{group}={name} is not one of {', '.join(options)}{nearest(name, options)}"
     if isinstance(error, OverrideParseException):
-        if quoted := quoted_override(error.override):
+        quoted = quoted_override(error.override)
+        if bracket := unclosed_bracket(error.override):
+            text = f", or write {quoted} if it is text" if quoted else ""
+            return f"cannot read the argument {error.override!r}: close its {bracket}{text}"
+        if quoted:
             return f"cannot read the argument {error.override!r}; write it as {quoted}"
         return f"cannot read the argument {error.override!r}: {first}; use key=value"
     if "Ambiguous value for argument" in first:

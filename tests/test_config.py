@@ -114,6 +114,10 @@ ONE_LINE = {
     ("callbacks.samples.new_token=1",): "did you mean 'callbacks.samples.new_tokens'?",
     ("callbacks.early_stopping.patience=3",): "best, last; callbacks=early_stopping adds it",
     ("+callbacks.foo=1",): "callbacks.foo has no _target_; +callbacks.foo._target_=MODULE.CLASS",
+    ("trainer.max_epochs=[1",): "'trainer.max_epochs=[1': close its [, or write "
+    """'trainer.max_epochs="[1"' if it is text""",
+    ("optimizer.betas=[0.9,[0.5]",): "'optimizer.betas=[0.9,[0.5]': close its [",
+    ("trainer.max_time={hours: 1",): "'trainer.max_time={hours: 1': close its {",
     ("--foo",): "unrecognized arguments: --foo; python train.py --hydra-help lists the options",
     ("--config-dir",): "--config-dir/-cd: expected one argument; python train.py --hydra-help",
     ("resume=",): "resume= is empty; name a run folder: resume=outputs/NAME/RUN",
