@@ -79,6 +79,14 @@ def hydra_value(text: str) -> str:
     return f'"{body}{slashes}"'
 
 
+def unclosed_bracket(override: str) -> str | None:
+    """The bracket that a `key=value` opens at its value's start and does not close, or None."""
+    value = override.partition("=")[2]
+    bracket = value[:1]
+    closing = {"[": "]", "{": "}"}.get(bracket)
+    return bracket if closing and value.count(closing) < value.count(bracket) else None
+
+
 def quoted_override(override: str) -> str | None:
     """A `key=value` that Hydra cannot read, with its value quoted for Hydra and for the shell.
 

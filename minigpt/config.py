@@ -32,9 +32,9 @@ def unique() -> str:
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
 
 
-def _run_folder(name: str, resume: str | None) -> str:
-    """A new folder below outputs/, or the run to resume."""
-    return resume or f"outputs/{name}/{unique()}"
+def _run_folder(name: str) -> str:
+    """A new folder below outputs/."""
+    return f"outputs/{name}/{unique()}"
 
 
 def _job_name(number: int, overrides: list[str]) -> str:
@@ -72,6 +72,12 @@ def compose_config(
         return compose(name, overrides, hydra_too)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, overrides, hydra_too)
+
+
+def refuse_resume(config: DictConfig, reason: str) -> None:
+    """Raise UserError if a composed configuration has `resume`, which would do nothing there."""
+    if (folder := config.get("resume")) is not None:
+        raise UserError(f"resume={folder}: {reason}; leave it out")
 
 
 def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:

@@ -15,13 +15,17 @@ from hydra.errors import (
 from omegaconf.errors import OmegaConfBaseException
 
 from minigpt.atomic_file import WAY_OUT
-from minigpt.command_lines import quoted_override
+from minigpt.command_lines import quoted_override, unclosed_bracket
 from minigpt.config import CONF, compose_config, dotted_keys
 from minigpt.errors import UserError, nearest
 
 # Hydra's switch, as the user set it. A child process inherits our setting and this mark with it.
 _SWITCHED = "MINIGPT_SET_HYDRA_FULL_ERROR"
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and _SWITCHED not in os.environ
+
+EXTRAS = ("joblib", "optuna", "ray", "submitit")  # Hydra's plugins, as pyproject.toml names them
+
+PARTS = {"callbacks": "a callback", "logger": "a logger"}  # groups with a part for each key
 
 _NOT_AN_OPTION = "Config group override must be"  # Hydra raises a plain ValueError for it
 
@@ -85,9 +89,19 @@ def _explain_hydra(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = error.options or []
+        extra = name.partition("_")[0]  # of submitit_local, submitit_slurm
+        if extra in EXTRAS and not any(option.startswith(extra) for option in options):
+            return (
+                f"{group}={name} needs a package that is not installed: "
+                f"pip install 'minigpt[{extra}]'"
+            )
         return f"{group}={name} is not one of {', '.join(options)}{nearest(name, options)}"
     if isinstance(error, OverrideParseException):
-        if quoted := quoted_override(error.override):
+        quoted = quoted_override(error.override)
+        if bracket := unclosed_bracket(error.override):
+            text = f", or write {quoted} if it is text" if quoted else ""
+            return f"cannot read the argument {error.override!r}: close its {bracket}{text}"
+        if quoted:
             return f"cannot read the argument {error.override!r}; write it as {quoted}"
         return f"cannot read the argument {error.override!r}: {first}; use key=value"
     if "Ambiguous value for argument" in first:
@@ -104,5 +118,14 @@ def _unknown_key(key: str) -> str:
 
         if name in inspect.signature(Trainer).parameters:
             return f"{key} is an argument of Lightning's Trainer; +{key}=... adds it"
-    like = nearest(key, dotted_keys(compose_config([])))
+    config = compose_config([])
+    part = name.partition(".")[0]
+    if group in PARTS and part not in (config[group] or {}):
+        names = list(config[group] or {})
+        if (CONF / group / f"{part}.yaml").exists():
+            way_out = f"; {group}={part} adds it"
+        else:
+            way_out = nearest(part, names)
+        return f"{group}.{part} is not {PARTS[group]} of this run: {', '.join(names)}{way_out}"
+    like = nearest(key, dotted_keys(config))
     return f"unknown key {key}{like or '; python train.py --help lists the keys'}"

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from minigpt.config import plain
 from minigpt.runs.checkpoints import read_checkpoint
@@ -385,10 +386,23 @@ def test_a_changed_key_of_a_complete_run_is_refused_and_changes_no_file(tiny, ty
     assert typed.code == 2
     assert typed.err.startswith("error: the run to resume is complete, so a changed key")
     assert files == {p: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    assert type_train("resume=run").code == 0  # as it was, it only tests again
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == files[tmp_path / "run/metrics.csv"]
     assert type_train("resume=run", "optimizer.lr=0.5", "trainer.max_epochs=2").code == 0
 
 
 # What is recorded
+
+
+def test_tensorboards_table_shows_the_keys_that_a_resume_changed(tiny, type_train, tmp_path):
+    assert type_train(*tiny, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
+    assert type_train("resume=run", "trainer.max_epochs=2", "optimizer.lr=0.125").code == 0
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    row = HParamsPluginData.FromString(
+        events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    ).session_start_info.hparams
+    assert row["optimizer.lr"].number_value == 0.125
+    assert row["trainer.max_epochs"].number_value == 2
 
 
 def test_a_sanity_check_leaves_no_row(tiny, type_train, tmp_path):

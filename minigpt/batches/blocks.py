@@ -24,6 +24,11 @@ def count_blocks(n_tokens: int, block_size: int, stride: int) -> int:
     return 1 + math.ceil((targets - block_size) / stride)
 
 
+def count_batches(n_blocks: int, batch_size: int) -> int:
+    """Batches of an epoch; the last one may be smaller. batch_size: of all processes together."""
+    return math.ceil(n_blocks / batch_size)
+
+
 class Blocks:
     """Training examples cut from one split's tokens."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from minigpt.batches.blocks import Blocks
+from minigpt.batches.blocks import Blocks, count_batches
 from minigpt.batches.device_blocks import DeviceBlocks
 from minigpt.batches.order import Indices, block_order
 
@@ -39,9 +39,7 @@ class BlockBatches(Dataset[Batch]):
         self._ordered: tuple[int, int, Indices] = (-1, -1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
-        return -(
-            -len(self.blocks) // (self.batch_size * self.world_size)
-        )  # the last batch may be smaller
+        return count_batches(len(self.blocks), self.batch_size * self.world_size)
 
     def __getitem__(self, number: int) -> Batch:
         start = (number * self.world_size + self.rank) * self.batch_size

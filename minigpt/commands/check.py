@@ -11,20 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from minigpt.commands.plan import plan
-from minigpt.config import build, compose_config
+from minigpt.config import compose_config, refuse_resume
 from minigpt.errors import UserError
-from minigpt.training.budget import BudgetConfig, apply_budget
-from minigpt.training.build import build_data, make_trainer
+from minigpt.training.build import build_parts
 from minigpt.training.known_parts import make_known_parts
-from minigpt.training.limits import check_limits, limited
-from minigpt.training.lit_gpt import check_loss
-from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
+from minigpt.training.limits import training_batches
 
 
 def run(args: argparse.Namespace) -> None:
     config = compose_config(args.overrides)
-    if config.resume is not None:
-        raise UserError(f"resume={config.resume}: a check is of a new run; leave it out")
+    refuse_resume(config, "check looks at a new run")
     print_plan(check(config), args.json)
 
 
@@ -34,22 +30,16 @@ def check(cfg: DictConfig) -> dict[str, Any]:
     Raises UserError as the run itself would.
     """
     cfg.run_dir = "outputs"  # a placeholder: nothing is written there
-    build(OptimizerConfig, "optimizer", cfg.optimizer)
-    build(SchedulerConfig, "scheduler", cfg.scheduler)
-    check_loss(cfg.loss, cfg.label_smoothing)
-    data, model = build_data(cfg)
     callbacks, unknown_callbacks = make_known_parts("callbacks", cfg.callbacks)
     loggers, unknown_loggers = make_known_parts("logger", cfg.logger)
-    trainer, _ = make_trainer(cfg, callbacks, loggers)
-    apply_budget(trainer, build(BudgetConfig, "budget", cfg.budget), model, data)
-    check_limits(trainer, data)
+    parts = build_parts(cfg, callbacks, loggers)
+    data, trainer = parts.data, parts.trainer
     manifest = data.store.manifest
     counts = plan(
-        model,
+        parts.model,
         manifest.tokens["train"],
         data.config.stride,
         data.config.batch_size * trainer.world_size,
-        max(0, trainer.max_epochs or 0),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if counts["memory_bytes"] > memory and trainer.strategy.root_device.type == "cpu":
@@ -57,7 +47,7 @@ def check(cfg: DictConfig) -> dict[str, Any]:
             f"a step needs about {counts['memory_bytes'] / 2**30:.1f} GiB, this machine has "
             f"{memory / 2**30:.1f}; lower data.batch_size, model.n_embd or model.n_layer"
         )
-    batches = limited(counts["batches_per_epoch"], trainer.limit_train_batches)
+    batches = training_batches(trainer, data)
     per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
     limits = [per_epoch * max(0, trainer.max_epochs or 0), trainer.max_steps]
     return {

@@ -1,6 +1,5 @@
-"""The size of a run: parameters, batches, steps and memory, computed from its configuration."""
+"""The size of a run: parameters, blocks and memory, computed from its configuration."""
 
-import math
 from typing import Any
 
 from minigpt.batches.blocks import count_blocks
@@ -8,21 +7,16 @@ from minigpt.model.gpt import GPTConfig, count_parameters
 from minigpt.model.loss import CHUNK_ROWS
 
 
-def plan(
-    model: GPTConfig, n_tokens: int, stride: int, batch_size: int, max_epochs: int
-) -> dict[str, Any]:
+def plan(model: GPTConfig, n_tokens: int, stride: int, batch_size: int) -> dict[str, Any]:
     """The counts that follow from a network's shape and a corpus's size alone."""
     parts = count_parameters(model)
     blocks = count_blocks(n_tokens, model.block_size, stride)
-    batches = math.ceil(blocks / batch_size)
     return {
         "parameters": sum(parts.values()),
         "parameters_by_part": parts,
         "vocab_size": model.vocab_size,
         "tokens": n_tokens,
         "blocks": blocks,
-        "batches_per_epoch": batches,
-        "total_steps": batches * max_epochs,
         "memory_bytes": estimate_memory(model, batch_size),
     }
 

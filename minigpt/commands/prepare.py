@@ -3,7 +3,7 @@
 import argparse
 
 from minigpt.batches.config import DataConfig
-from minigpt.config import build, compose_config
+from minigpt.config import build, compose_config, refuse_resume
 from minigpt.tokens.prepare import Prepared, prepare
 
 
@@ -13,7 +13,9 @@ def run(args: argparse.Namespace) -> None:
 
 def prepared(overrides: list[str]) -> Prepared:
     """The token store of the configuration with these overrides, made if it is missing."""
-    return prepare(build(DataConfig, "data", compose_config(overrides).data))
+    config = compose_config(overrides)
+    refuse_resume(config, "the text is that of a new run; name it with data=...")
+    return prepare(build(DataConfig, "data", config.data))
 
 
 def print_prepared(result: Prepared) -> None:

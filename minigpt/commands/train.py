@@ -1,29 +1,30 @@
 """`python train.py` and `minigpt train`: one run, a resumed run, or a sweep of runs."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from minigpt.command_lines import display_path, resume_command, train_command
+from minigpt.command_lines import display_path, resume_command, train_command, train_program
 from minigpt.commands.other_process import COMMAND, run_by_launcher
 from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
-from minigpt.config import CONF, plain, share_cores
+from minigpt.config import CONF, plain, refuse_resume, share_cores
 from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import resolved, resumed_config
 from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
-
-RESUME = "resume="
 
 
 @tolerant_output()
@@ -35,15 +36,41 @@ def main() -> None:
         if asks_for_help(arguments):
             print(help_text([word for word in arguments if word not in HELP]))
             return
-        folders = [word.removeprefix(RESUME) for word in arguments if word.startswith(RESUME)]
-        if folders and folders[-1] != "null":
-            overrides = [word for word in arguments if not word.startswith(RESUME)]
-            _resume(RunFolder(Path(folders[-1]).resolve()), overrides)
+        folder, overrides = _split_resume(arguments)
+        if folder is not None:
+            _resume(RunFolder(folder.resolve()), overrides)
         else:
+            _check_options(arguments)
             try:
                 _start()
             finally:
                 release_sweep()
+
+
+def _split_resume(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The folder that the last `resume=` names, and the arguments without `resume=`.
+
+    The value is taken as it is: a path may hold what Hydra's grammar does not allow. None for
+    `resume=null`. Raises UserError for `resume=` alone.
+    """
+    values = [w.partition("=")[2] for w in arguments if w.lstrip("+").startswith("resume=")]
+    if not values or values[-1] == "null":
+        return None, arguments
+    if not values[-1]:
+        raise UserError("resume= is empty; name a run folder: resume=outputs/NAME/RUN")
+    overrides = [word for word in arguments if not word.lstrip("+").startswith("resume=")]
+    return Path(values[-1]), overrides
+
+
+def _check_options(arguments: list[str]) -> None:
+    """Raise UserError for an option that Hydra does not have; its own parser prints 20 lines."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; {shlex.join(train_program())} --hydra-help lists the options")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args(arguments)
 
 
 @contextmanager
@@ -63,6 +90,7 @@ def _start(config: DictConfig) -> float | None:
     config.run_dir = str(run.path)
     # In here too, since Hydra adds lines of its own to an error that passes through it.
     with one_line_errors():
+        refuse_resume(config, "resume= is read from the command line only")
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             from minigpt.commands.sweep_job import run_job
 
@@ -106,6 +134,7 @@ def train(
         from minigpt.runs.summary import Status
         from minigpt.training.build import build_run
         from minigpt.training.callbacks.hparams import TensorBoardHparams
+        from minigpt.training.callbacks.metrics import Metrics
         from minigpt.training.callbacks.run_summary import RunSummary
         from minigpt.training.launcher import OtherProcessFailedError, join_processes
         from minigpt.training.meeting import Job
@@ -148,7 +177,8 @@ def train(
         raise
     if is_first(trainer):
         print_report(run, REPRODUCTIONS)
-    return summary.best.val_loss if summary.best else None
+    best = Metrics.of(trainer).best
+    return best.val_loss if best else None
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import torch
 from omegaconf import OmegaConf
 
-from minigpt.config import compose_config, unique
+from minigpt.config import compose_config, refuse_resume, unique
 from minigpt.errors import UserError
 from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.runs.metrics import read_metrics
@@ -55,6 +55,7 @@ def verify_resume(overrides: list[str], steps: int) -> None:
             f"--steps must be at least {2 * EPOCHS}, two for each of {EPOCHS} epochs, got {steps}"
         )
     config = compose_config(overrides)
+    refuse_resume(config, "verify-resume trains new runs of its own")
     for key in ("budget.tokens", "budget.flops"):
         if (value := OmegaConf.select(config, key)) is not None:
             print(f"{key}={value} is left out: --steps is the length of these runs", flush=True)

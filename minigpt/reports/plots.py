@@ -108,7 +108,7 @@ def _losses_only(axes: Axes, values: list[float]) -> None:
 
 
 def heat_map(runs: Sequence[ComparedRun], rows: str, columns: str) -> str:
-    """The best held-out loss over two swept keys, the least of each cell's runs."""
+    """The best held-out loss over two swept keys; a cell of several runs shows the lowest."""
     cells: dict[tuple[float, float], float] = {}
     for run in runs:
         at = (run.settings.get(rows), run.settings.get(columns))
@@ -132,7 +132,7 @@ def heat_map(runs: Sequence[ComparedRun], rows: str, columns: str) -> str:
                 xs.index(x), ys.index(y), f"{loss:.3f}", ha="center", va="center",
                 color="#ffffff" if loss < middle else "#000000",
             )  # fmt: skip
-        figure.colorbar(image, ax=axes, label="held-out loss (nats)")
+        figure.colorbar(image, ax=axes, label="lowest held-out loss (nats)")
         return _svg(figure, None)
 
 

@@ -20,7 +20,8 @@ OTHER = "other"  # metrics without a column of their own, as a JSON object
 class MetricsWriter:
     """Appends rows to metrics.csv; each row is on its way to the disk when `append` returns.
 
-    A resumed run cuts off what an earlier start logged after the step that it resumes from.
+    resume_step: the first step that a resumed run logs. What an earlier start logged after that
+    step is cut off, and so is its test at that step: a complete run that is resumed tests again.
     """
 
     def __init__(self, path: Path, resume_step: int | None = None) -> None:
@@ -77,13 +78,16 @@ def _parsed(cells: Mapping[str, str | None]) -> dict[str, float] | None:
 
 
 def _cut_after(path: Path, step: int) -> None:
-    """Truncate the file before the first line that is damaged or of a later step."""
+    """Truncate the file before the first line that is damaged, of a later step, or a test there."""
     with path.open("rb+") as file:
         header = file.readline()
         end = file.tell() if header == _line([*COLUMNS, OTHER]).encode() else 0
         while end and (line := file.readline()).endswith(b"\n"):
-            number = line.partition(b",")[0]
-            if not number.isdigit() or int(number) > step:
+            # Only the last column, OTHER, can hold a comma.
+            cells = dict(zip(COLUMNS, line.decode(errors="replace").split(","), strict=False))
+            if not cells["step"].isdigit() or int(cells["step"]) > step:
+                break
+            if int(cells["step"]) == step and cells.get("test/loss"):
                 break
             end = file.tell()
         file.truncate(end)

@@ -5,9 +5,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from minigpt.command_lines import resume_command
 from minigpt.config import dotted_keys, plain
 from minigpt.errors import UserError, nearest
-from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.run_folder import RunFolder, newest_run
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -27,7 +28,11 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
     Raises UserError where the folder holds no run, or an override names no key of its config.yaml.
     """
     if not run.has_run:
-        raise UserError(f"resume={run.path}: this is not a run folder, it has no {run.config.name}")
+        newest = newest_run(run.path)
+        way_out = f"; the newest run below it: {resume_command(newest.path)}" if newest else ""
+        raise UserError(
+            f"resume={run.path}: this is not a run folder, it has no {run.config.name}{way_out}"
+        )
     config = OmegaConf.create(run.read_config())
     keys = dotted_keys(config)
     for override in OverridesParser.create().parse_overrides(overrides):

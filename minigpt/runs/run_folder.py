@@ -141,6 +141,19 @@ def find_run_folders(place: Path) -> list[RunFolder]:
     return [RunFolder(folder) for folder, is_run in _configured_folders(place) if is_run]
 
 
+def newest_run(place: Path) -> RunFolder | None:
+    """The run below a folder whose configuration was written last; it may be a sweep's job."""
+    deepest = 3  # outputs/sweeps/SWEEP/JOB
+    configs = [
+        path
+        for depth in range(1, deepest + 1)
+        for path in place.glob("*/" * depth + CONFIG)
+        if RunFolder(path.parent).has_run
+    ]
+    newest = max(configs, key=lambda path: path.stat().st_mtime, default=None)
+    return None if newest is None else RunFolder(newest.parent)
+
+
 def find_foreign_folders(place: Path) -> list[Path]:
     """Folders in and below a folder that hold another program's config.yaml, or a damaged one."""
     return sorted(folder for folder, is_run in _configured_folders(place) if not is_run)

@@ -1,6 +1,5 @@
 """How long a run is when it gets a number of tokens or operations instead of epochs."""
 
-import math
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
@@ -10,6 +9,7 @@ from minigpt.model.gpt import GPTConfig, training_flops_per_token
 from minigpt.training.callbacks.budget_validations import BudgetValidations
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lightning_seams import end_after_steps
+from minigpt.training.limits import training_batches
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,17 @@ def steps_for(tokens: float, epoch: EpochTokens) -> int:
     return min((max(1, fewer), fewer + 1), key=lambda steps: abs(epoch.after(steps) - tokens))
 
 
-def count_epoch_tokens(
-    data: TokenDataModule, processes: int, limit: int | float, block_size: int
-) -> EpochTokens:
-    """What an epoch's steps train on; `limit` is trainer.limit_train_batches.
+def count_epoch_tokens(trainer: pl.Trainer, data: TokenDataModule) -> EpochTokens:
+    """What an epoch's steps train on.
 
     Exact, except that the text's last block, which may be short, is counted in the last step.
     """
-    blocks, stride = data.blocks["train"], data.config.stride
-    blocks_per_step = data.config.batch_size * processes
-    all_steps = math.ceil(len(blocks) / blocks_per_step)
-    steps = min(limit, all_steps) if isinstance(limit, int) else int(all_steps * limit)
-    per_step = blocks_per_step * block_size
+    blocks, block_size, stride = data.blocks["train"], data.block_size, data.config.stride
+    steps = max(1, training_batches(trainer, data))  # check_limits refuses 0
+    per_step = data.config.batch_size * trainer.world_size * block_size
     missing = (len(blocks) - 1) * stride + block_size - (len(blocks.tokens) - 1)
     whole_text = len(blocks) * block_size - missing
-    return EpochTokens(max(1, steps), per_step, min(max(1, steps) * per_step, whole_text))
+    return EpochTokens(steps, per_step, min(steps * per_step, whole_text))
 
 
 def apply_budget(
@@ -95,9 +91,6 @@ def apply_budget(
             f"budget.{name} and trainer.accumulate_grad_batches above 1 do not go together; raise "
             "data.batch_size or lower it, or set trainer.max_epochs instead of the budget"
         )
-    epoch = count_epoch_tokens(
-        data, trainer.world_size, trainer.limit_train_batches, model.block_size
-    )
-    steps = steps_for(tokens, epoch)
+    steps = steps_for(tokens, count_epoch_tokens(trainer, data))
     end_after_steps(trainer, steps)
     trainer.callbacks.append(BudgetValidations(steps, budget.validations))

@@ -28,7 +28,7 @@ from minigpt.training.data_module import TokenDataModule
 from minigpt.training.known_parts import make_parts
 from minigpt.training.lightning_seams import NoProfiler, leave_signals_alone
 from minigpt.training.limits import check_limits
-from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.lit_gpt import LitGPT, check_loss
 from minigpt.training.memory import keep_freed_memory
 from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
 from minigpt.training.processes import find_environment, is_first
@@ -49,34 +49,58 @@ class Run:
     trainer: pl.Trainer
 
 
+@dataclass
+class Parts:
+    """A run's checked configuration, its data and its trainer; the weights are not made yet."""
+
+    data: TokenDataModule
+    model: GPTConfig
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    trainer: pl.Trainer
+    compile_blocks: bool | str
+
+
 def build_run(cfg: DictConfig, recorders: Sequence[pl.Callback] = ()) -> Run:
     """Data, module and trainer of a configuration; the same seed gives the same weights.
 
     recorders: callbacks that come before the configuration's, so that what these save is recorded.
     Raises UserError for anything in the configuration that cannot be run, before it is run.
     """
-    optimizer = build(OptimizerConfig, "optimizer", cfg.optimizer)
-    scheduler = build(SchedulerConfig, "scheduler", cfg.scheduler)
-    data, model = build_data(cfg)
-    callbacks = [*recorders, *make_parts(cfg.callbacks)]
-    trainer, compile_blocks = make_trainer(cfg, callbacks, make_parts(cfg.logger))
-    budget = build(BudgetConfig, "budget", cfg.budget)
-    apply_budget(trainer, budget, model, data)
-    check_limits(trainer, data)
-    check_method(cfg.loss, trainer.strategy.root_device, model.head_bias)
+    callbacks = [*recorders, *make_parts("callbacks", cfg.callbacks)]
+    parts = build_parts(cfg, callbacks, make_parts("logger", cfg.logger))
+    data, trainer = parts.data, parts.trainer
     tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "processes": trainer.world_size}
     torch.manual_seed(cfg.seed)
-    lit = LitGPT(model, optimizer, scheduler, tokenizer, order, cfg.loss,
+    lit = LitGPT(parts.model, parts.optimizer, parts.scheduler, tokenizer, order, cfg.loss,
                  cfg.label_smoothing, cfg.seed)  # fmt: skip
-    if compile_blocks:
-        _check_compiler(trainer)
+    if parts.compile_blocks:
         if is_first(trainer):
             print("compiling the blocks: the first step takes longer", file=sys.stderr)
         for block in lit.net.blocks:
             # In place: the parameters keep their names.
-            block.compile(mode=None if compile_blocks is True else compile_blocks)
+            block.compile(mode=None if parts.compile_blocks is True else parts.compile_blocks)
     return Run(data, lit, trainer)
+
+
+def build_parts(cfg: DictConfig, callbacks: list[pl.Callback], loggers: list[Any]) -> Parts:
+    """Everything of a run but its weights; `minigpt check` needs no more.
+
+    Raises UserError for anything in the configuration that cannot be run.
+    """
+    optimizer = build(OptimizerConfig, "optimizer", cfg.optimizer)
+    scheduler = build(SchedulerConfig, "scheduler", cfg.scheduler)
+    budget = build(BudgetConfig, "budget", cfg.budget)
+    check_loss(cfg.loss, cfg.label_smoothing)
+    data, model = build_data(cfg)
+    trainer, compile_blocks = make_trainer(cfg, callbacks, loggers)
+    if compile_blocks:
+        _check_compiler(trainer)
+    apply_budget(trainer, budget, model, data)
+    check_limits(trainer, data)
+    check_method(cfg.loss, trainer.strategy.root_device, model.head_bias)
+    return Parts(data, model, optimizer, scheduler, trainer, compile_blocks)
 
 
 def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from minigpt.config import plain
+from minigpt.errors import UserError
 from minigpt.training.callbacks.alignment_guard import AlignmentGuard
 from minigpt.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from minigpt.training.callbacks.early_stopping import EarlyStopping
@@ -21,9 +23,31 @@ TARGETS = {
 }
 
 
-def make_parts(nodes: Any) -> list[Any]:
-    """Every callback or logger of a config group; this runs whatever code `_target_` names."""
-    return [instantiate(node) for node in (plain(nodes) or {}).values()]
+# Loggers whose package is not installed with minigpt, and the extra that brings it.
+EXTRAS = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
+
+
+def make_parts(group: str, nodes: Any) -> list[Any]:
+    """Every callback or logger of a config group; this runs whatever code `_target_` names.
+
+    Raises UserError for a part without a `_target_`, or one whose package is not installed.
+    """
+    return [_make(f"{group}.{name}", node) for name, node in (plain(nodes) or {}).items()]
+
+
+def _make(key: str, node: Any) -> Any:
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"{key} has no _target_; +{key}._target_=MODULE.CLASS says what to make")
+    try:
+        return instantiate(node)
+    except InstantiationException as error:
+        extra = EXTRAS.get(str(node["_target_"]).rpartition(".")[2])
+        if extra and isinstance(error.__cause__, ModuleNotFoundError):
+            raise UserError(
+                f"{key} needs the package {extra}, which is not installed: "
+                f"pip install 'minigpt[{extra}]'"
+            ) from None
+        raise
 
 
 def make_known_parts(group: str, nodes: Any) -> tuple[list[Any], list[str]]:

@@ -1,10 +1,9 @@
 """Limits of a trainer that depend on the corpus, checked before training starts."""
 
-import math
-
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
+from minigpt.batches.blocks import count_batches
 from minigpt.errors import UserError
 from minigpt.training.data_module import TokenDataModule
 
@@ -13,15 +12,15 @@ SPLITS = ("train", "val", "test")
 
 def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
     """Raises UserError for limits that leave no batch, or a validation that can never come."""
-    batches = {split: count_batches(trainer, data, split) for split in SPLITS}
+    batches = {split: unlimited_batches(trainer, data, split) for split in SPLITS}
     for split in SPLITS:
         limit = getattr(trainer, f"limit_{split}_batches")
-        if batches[split] and limit and not limited(batches[split], limit):
+        if batches[split] and limit and not _limited(batches[split], limit):
             raise UserError(
                 f"trainer.limit_{split}_batches={limit} of the {batches[split]} {split} batches is "
                 "less than one; give a larger share, or a whole number of batches"
             )
-    per_epoch = limited(batches["train"], trainer.limit_train_batches)
+    per_epoch = training_batches(trainer, data)
     _check_interval(trainer, per_epoch)
     never = _why_no_validation(trainer, per_epoch)
     for callback in trainer.callbacks:
@@ -33,13 +32,18 @@ def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
             )
 
 
-def count_batches(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:
+def training_batches(trainer: pl.Trainer, data: TokenDataModule) -> int:
+    """Batches of a training epoch, after trainer.limit_train_batches."""
+    return _limited(unlimited_batches(trainer, data, "train"), trainer.limit_train_batches)
+
+
+def unlimited_batches(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:
     """Batches of a split before any limit; the last one may be smaller."""
     size = data.config.batch_size if split == "train" else data.config.eval_batch_size
-    return math.ceil(len(data.blocks[split]) / (size * trainer.world_size))
+    return count_batches(len(data.blocks[split]), size * trainer.world_size)
 
 
-def limited(batches: int, limit: int | float) -> int:
+def _limited(batches: int, limit: int | float) -> int:
     """Batches that a limit leaves: a number of them (int) or a share (float)."""
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 

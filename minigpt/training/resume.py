@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 from minigpt.errors import UserError
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lightning_seams import batches_done_in, epochs_completed
-from minigpt.training.limits import count_batches, limited
+from minigpt.training.limits import training_batches
 
 
 def check_can_go_on(
@@ -31,7 +31,7 @@ def check_can_go_on(
             f"{trainer.max_steps}; raise trainer.max_steps, or the budget that sets it"
         )
     done = batches_done_in(checkpoint)
-    batches = limited(count_batches(trainer, data, "train"), trainer.limit_train_batches)
+    batches = training_batches(trainer, data)
     if done >= batches:
         raise UserError(
             f"trainer.limit_train_batches leaves {batches} batches an epoch: the run to resume "

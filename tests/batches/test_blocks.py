@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from minigpt.batches.blocks import Blocks, count_blocks
+from minigpt.batches.blocks import Blocks, count_batches, count_blocks
 from minigpt.batches.device_blocks import DeviceBlocks
 from minigpt.errors import UserError
 from tests.stores import write_store
@@ -25,6 +25,14 @@ from tests.stores import write_store
 )
 def test_block_counts(tokens, block_size, stride, blocks):
     assert count_blocks(tokens, block_size, stride) == blocks
+
+
+@pytest.mark.parametrize(
+    ("blocks", "batch_size", "batches"),
+    [(5_056, 4, 1_264), (2_473_387, 32, 77_294), (2_473_387, 16, 154_587), (3, 4, 1), (0, 4, 0)],
+)
+def test_a_short_last_batch_counts_as_one(blocks, batch_size, batches):
+    assert count_batches(blocks, batch_size) == batches
 
 
 def blocks_of(folder, *shards, block_size=4, stride=4):

@@ -47,6 +47,16 @@ def test_minigpt_train_trains_and_can_be_resumed(type_minigpt, tiny, tmp_path, m
     assert type_minigpt("train", "resume=run", "trainer.max_epochs=2").code == 0
 
 
+@pytest.mark.parametrize("word", ["resume=run", "+resume=run", "++resume=run", "resume="])
+@pytest.mark.parametrize("name", ["prepare", "inspect", "check", "verify-resume"])
+def test_a_command_that_continues_no_run_refuses_resume(type_minigpt, name, word, tmp_path):
+    typed = type_minigpt(name, word)
+    assert (typed.code, typed.out, typed.err.count("\n")) == (2, "", 1)
+    assert typed.err.startswith(f"error: {word.lstrip('+')}: ")
+    assert typed.err.endswith("; leave it out\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_generate_can_start_at_the_beginning_of_a_document(type_minigpt, monkeypatch):
     prompts = []
     monkeypatch.setattr("minigpt.evaluation.generation.load", lambda *_: (None, None))

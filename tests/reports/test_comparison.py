@@ -6,83 +6,22 @@ import os
 import re
 import subprocess
 import sys
-from types import MappingProxyType
 
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import differing_keys, find_runs, ranked
 from minigpt.reports.comparison import compare
 from minigpt.reports.findings import findings
-from minigpt.reports.plots import costs
-from minigpt.runs.metrics import MetricsWriter
+from minigpt.reports.plots import costs, heat_map
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import BestValidation, Epoch, Sample, Status, Summary, Test
+from minigpt.runs.summary import Status
 from tests.conftest import REPOSITORY
-
-MODEL = {
-    "n_layer": 2, "n_head": 4, "n_embd": 128, "mlp_ratio": 4, "block_size": 128,
-    "dropout": 0.1, "embd_dropout": 0.1, "bias": True, "head_bias": False, "tie_weights": False,
-    "positions": "learned", "init": "gpt2", "vocab_size": 50257,
-}  # fmt: skip
+from tests.written_runs import MODEL, write_report_b, write_run
 
 
-def write_run(
-    folder,
-    val,
-    train=None,
-    seconds=100.0,
-    status=Status.FINISHED,
-    reason=None,
-    losses=MappingProxyType({}),
-    norms=MappingProxyType({}),
-    **settings,
-):
-    """A run folder with a training curve that falls to its loss, and the figures given."""
-    run = RunFolder(folder)
-    config = {"name": settings.pop("name", "run"), "seed": settings.pop("seed", 1),
-              "model": dict(MODEL), "optimizer": {"lr": 1e-3}, "data": {"batch_size": 32},
-              "trainer": {}, "run_dir": str(folder)}  # fmt: skip
-    for key, value in settings.items():
-        section, _, name = key.partition("__")
-        config[section][name] = value
-    run.write_config(config)
-    train = val - 0.3 if train is None else train
-    epoch = Epoch(epoch=1, step=100, train_loss=train, train_perplexity=perplexity(train),
-                  val_loss=val, val_perplexity=perplexity(val), seconds=seconds)  # fmt: skip
-    summary = Summary(
-        status=status, reason=reason, vocab_size=50257, steps=100, epochs=[epoch],
-        parameters={128: 13_278_976, 256: 27_344_384}[config["model"]["n_embd"]],
-        tokens_seen=409_600, tokens_per_second=4096.0, wall_seconds=seconds,
-        peak_memory_bytes=2**30, command="python train.py -m x=1,2", overrides=["x=1"],
-        code_commit="abc", sample=Sample(prompt="The", text=" <b>"),
-        best=BestValidation(val_loss=val, val_perplexity=perplexity(val), step=100, epoch=1),
-        test=Test(loss=val, perplexity=perplexity(val)),
-    )  # fmt: skip
-    run.write_summary(summary)
-    log = MetricsWriter(run.metrics)
-    for step in range(10, 101, 10):
-        loss = losses.get(step, train + (100 - step) / 50)
-        norm = norms.get(step, 1.0)
-        log.append(step, {"train/loss": loss, "grad_norm": norm, "tokens_per_second": 4096.0})
-        if step % 50 == 0:
-            log.append(step, {"val/loss": val + (100 - step) / 100})
-    log.close()
-
-
-@pytest.fixture
-def report_b(tmp_path):
-    """Three runs with the report's own losses and hours."""
-    write_run(tmp_path / "0", 5.0772, 5.0772, 4.2 * 3600, name="baseline")
-    write_run(tmp_path / "1", 5.0670, 5.0670, 4.3 * 3600, name="lower_lr", optimizer__lr=5e-4)
-    write_run(tmp_path / "2", 4.8460, 4.8460, 6.9 * 3600, name="wider", optimizer__lr=5e-4,
-              model__n_embd=256, data__batch_size=16)  # fmt: skip
-    return tmp_path
-
-
-def test_effects_are_between_runs_that_differ_in_nothing_else(report_b):
-    said = findings(find_runs([report_b]))
+def test_effects_are_between_runs_that_differ_in_nothing_else(tmp_path):
+    said = findings(find_runs([write_report_b(tmp_path)]))
     assert said[0] == "Best: 2, held-out loss 4.846 (perplexity 127.2)."
     lr = next(line for line in said if line.startswith("optimizer.lr"))
     assert lr == (
@@ -195,9 +134,9 @@ def test_only_what_differs_and_does_something_is_named(tmp_path):
     assert differing_keys(find_runs([tmp_path])) == ["optimizer.lr", "seed"]
 
 
-def test_the_files_say_the_same_and_need_no_network(report_b, tmp_path):
+def test_the_files_say_the_same_and_need_no_network(tmp_path):
     out = tmp_path / "out"
-    compare([report_b / "0", report_b / "1", report_b / "2"], out)
+    compare([write_report_b(tmp_path / "runs")], out)
     with (out / "runs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["run"] for row in rows] == ["2", "1", "0"]
@@ -312,6 +251,18 @@ def test_names_of_runs_with_almost_the_same_loss_do_not_overlap(tmp_path):
         write_run(tmp_path / name, val)
     drawn = costs(ranked(find_runs([tmp_path])))
     assert [drawn.count(f">{name}<") for name in "abc"] == [2, 0, 2]  # in each of two panels
+
+
+def test_a_cell_of_the_heat_map_shows_the_lowest_loss_of_its_runs_and_says_so(tmp_path):
+    for i, (lr, n_embd) in enumerate([(1e-3, 128), (1e-3, 256), (5e-4, 128), (5e-4, 256)]):
+        for seed, val in ((1, 4.5), (2, 4.25)):
+            write_run(tmp_path / f"{i}-{seed}", val, seed=seed, optimizer__lr=lr,
+                      model__n_embd=n_embd)  # fmt: skip
+    drawn = heat_map(compare([tmp_path], tmp_path), "optimizer.lr", "model.n_embd")
+    assert (drawn.count(">4.250<"), drawn.count(">4.500<")) == (4, 0)
+    assert ">lowest held-out loss (nats)<" in drawn
+    page = (tmp_path / "report.html").read_text()
+    assert "Each cell shows the lowest held-out loss of its runs." in page
 
 
 def test_costs_are_drawn_without_any_loss_or_compute(tmp_path):

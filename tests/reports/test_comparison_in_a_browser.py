@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from minigpt.reports.comparison import compare
-from tests.reports.test_comparison import write_run
+from tests.written_runs import write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

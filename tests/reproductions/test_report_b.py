@@ -6,17 +6,12 @@ from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.comparison import compare
 from minigpt.reproductions.all_reports import REPRODUCTIONS
 from minigpt.reproductions.report_b import ReportB, findings, matching_runs
-from tests.reports.test_comparison import write_run
+from tests.written_runs import write_report_b, write_run
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three runs with the report's own losses and hours."""
-    write_run(tmp_path / "0", 5.0772, 5.0772, 4.2 * 3600, name="baseline")
-    write_run(tmp_path / "1", 5.0670, 5.0670, 4.3 * 3600, name="lower_lr", optimizer__lr=5e-4)
-    write_run(tmp_path / "2", 4.8460, 4.8460, 6.9 * 3600, name="wider", optimizer__lr=5e-4,
-              model__n_embd=256, data__batch_size=16)  # fmt: skip
-    return tmp_path
+    return write_report_b(tmp_path / "runs")
 
 
 def test_the_reports_own_figures_hold_its_own_findings(folder):
@@ -41,7 +36,7 @@ def test_another_size_under_the_same_name_is_not_the_reports(tmp_path):
 
 
 def test_both_pages_have_its_section(folder, tmp_path):
-    compare([folder / "0", folder / "1", folder / "2"], tmp_path / "out", REPRODUCTIONS)
+    compare([folder], tmp_path / "out", REPRODUCTIONS)
     for name in ("report.html", "report.md"):
         page = (tmp_path / "out" / name).read_text()
         assert "Beside report B" in page

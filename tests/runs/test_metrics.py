@@ -56,6 +56,18 @@ def test_a_resume_cuts_off_the_steps_after_its_own(tmp_path):
     ]
 
 
+def test_a_test_at_the_resumed_step_is_replaced_and_an_earlier_one_is_kept(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write(path, (10, {"lr": 1}), (10, {"test/loss": 4.5}), (20, {"lr": 2}), (20, {"test/loss": 3}))
+    write(path, (20, {"test/loss": 3.25}), resume_step=20)
+    lines = path.read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["step", "10", "10", "20", "20"]
+    assert read_metrics(path) == [
+        {"step": 10, "lr": 1, "test/loss": 4.5},
+        {"step": 20, "lr": 2, "test/loss": 3.25},
+    ]
+
+
 @pytest.mark.parametrize("cut", range(1, 22))
 def test_a_line_that_a_kill_cut_short_is_left_out_and_a_resume_removes_it(tmp_path, cut):
     path = tmp_path / "metrics.csv"

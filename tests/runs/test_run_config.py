@@ -1,5 +1,7 @@
 """config.yaml: moves with its folder, and changes key by key when a run is resumed."""
 
+import os
+
 import pytest
 
 from minigpt.config import compose_config
@@ -52,6 +54,21 @@ def test_an_override_that_a_resume_cannot_take_is_refused(tmp_path, override, me
     with pytest.raises(UserError) as refused:
         resumed_config(saved(tmp_path), [override])
     assert str(refused.value).startswith(message)
+
+
+def test_a_folder_of_runs_is_refused_with_the_command_for_its_newest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    for age, name in enumerate(["b/run", "sweeps/x/0-lr=1,n=2", "c/run"]):
+        config = saved(tmp_path / "outputs" / name).config
+        os.utime(config, (1e9 - age, 1e9 - age))
+    for folder, newest in {"outputs": "b/run", "outputs/sweeps": "sweeps/x/0-lr=1,n=2"}.items():
+        with pytest.raises(UserError) as refused:
+            resumed_config(RunFolder(tmp_path / folder), [])
+        assert str(refused.value) == (
+            f"resume={tmp_path}/{folder}: this is not a run folder, it has no config.yaml; the "
+            f"newest run below it: python train.py resume=outputs/{newest}"
+        )
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

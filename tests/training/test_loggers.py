@@ -3,6 +3,8 @@
 import pytest
 from mlflow.tracking import MlflowClient
 
+from minigpt.errors import UserError
+from minigpt.training.known_parts import make_parts
 from tests.conftest import run_folders
 
 
@@ -27,3 +29,19 @@ def test_only_the_loggers_asked_for_write(tiny, type_train, tmp_path):
     assert (folder / "metrics.csv").exists()
     assert not list(folder.glob("events.*"))
     assert type_train(*tiny, "logger=none", "name=quiet", "trainer.max_epochs=1").code == 0
+
+
+@pytest.mark.parametrize(("name", "extra"), [("WandbLogger", "wandb"), ("MLFlowLogger", "mlflow")])
+def test_a_logger_whose_package_is_missing_says_what_to_install(name, extra, monkeypatch):
+    logger = f"lightning.pytorch.loggers.{name}"
+
+    def missing(*_, **__):
+        raise ModuleNotFoundError("Requirement not met")
+
+    monkeypatch.setattr(f"{logger}.__init__", missing)
+    with pytest.raises(UserError) as error:
+        make_parts("logger", {extra: {"_target_": logger}})
+    assert str(error.value) == (
+        f"logger.{extra} needs the package {extra}, which is not installed: "
+        f"pip install 'minigpt[{extra}]'"
+    )

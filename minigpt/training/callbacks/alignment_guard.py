@@ -53,12 +53,7 @@ class AlignmentGuard(pl.Callback):
         lit.train(was_training)
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         if trainer.current_epoch:
             return  # later epochs may have memorised the text

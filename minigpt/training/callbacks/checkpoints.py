@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from minigpt.errors import UserError
 from minigpt.runs.run_folder import RunFolder
+from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.lightning_seams import at_step_boundary
 from minigpt.training.processes import agree_on_largest
 
@@ -17,21 +18,10 @@ class BestCheckpoint(Checkpoint):
 
     def __init__(self, run_dir: str) -> None:
         self.path = RunFolder(run_dir).best
-        self.best_loss: float | None = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
-        loss = float(trainer.callback_metrics["val/loss"])
-        if self.best_loss is None or loss < self.best_loss:
-            self.best_loss = loss
+        if not trainer.sanity_checking and Metrics.of(trainer).last_validation_is_best:
             trainer.save_checkpoint(self.path)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best_loss": self.best_loss}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_loss = state_dict["best_loss"]
 
 
 class LastCheckpoint(Checkpoint):

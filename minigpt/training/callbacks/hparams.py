@@ -1,11 +1,18 @@
 """What TensorBoard opens on: HPARAMS beside real metrics, and a page of the curves that matter."""
 
+import io
 import math
+import time
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import hparams
 
+from minigpt.atomic_file import write_file
 from minigpt.config import flatten
 from minigpt.model.loss import perplexity
 from minigpt.training.callbacks.metrics import Metrics
@@ -26,54 +33,62 @@ LAYOUT = {
     }
 }
 
+# The file of the row. TensorBoard keeps the first row that it reads, and reads files by name: this
+# one comes before those of the writer, whose names go on with the time.
+ROW = "events.out.tfevents.0.hparams"
+
 # What a run may be compared by; the rest of the configuration is plumbing.
 SECTIONS = ("model", "data", "optimizer", "scheduler", "trainer", "budget", "loss",
             "label_smoothing", "seed")  # fmt: skip
 
 
 class TensorBoardHparams(pl.Callback):
-    """Writes the table's row and the layout once, then keeps the metrics at the best so far."""
+    """Writes the table's row at each start, then keeps its metrics at the best so far.
+
+    A resumed run replaces the row: its keys may have changed.
+    """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.flat = flatten({section: config[section] for section in SECTIONS})
-        self.best = math.inf
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.ckpt_path and is_first(trainer):
-            # A resume before the first step writes the row again.
-            last_step = trainer.global_step or -1
-            for logger in _tensorboards(trainer):
-                hide_later_events(logger, last_step)
-        if trainer.global_step:
-            return  # resumed: the row is there
+        if not is_first(trainer):
+            return
         assert isinstance(pl_module, LitGPT)
-        # The row must name its metrics; until the first validation they are those of knowing
-        # nothing.
-        vocab_size = pl_module.net.config.vocab_size
-        start = (math.log(vocab_size), float(vocab_size), math.log(vocab_size), 0.0)
         for logger in _tensorboards(trainer):
-            logger.log_hyperparams(self.flat, dict(zip(METRICS, start, strict=True)))
+            _write_row(Path(logger.log_dir), self.flat)
+            if trainer.ckpt_path:
+                # A resume before the first step writes the metrics below again.
+                hide_later_events(logger, trainer.global_step or -1)
+            if trainer.global_step:
+                continue
+            # Until the first validation, the metrics are those of knowing nothing.
+            vocab_size = pl_module.net.config.vocab_size
+            start = (math.log(vocab_size), float(vocab_size), math.log(vocab_size), 0.0)
+            logger.log_metrics(dict(zip(METRICS, start, strict=True)), 0)
             logger.experiment.add_custom_scalars(LAYOUT)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
+        metrics = Metrics.of(trainer)
+        if trainer.sanity_checking or metrics.best is None:
             return
-        self.best = min(self.best, float(trainer.callback_metrics["val/loss"]))
-        latest = Metrics.of(trainer).latest
+        best, latest = metrics.best.val_loss, metrics.latest
         values = (
-            self.best,
-            perplexity(self.best),
+            best,
+            perplexity(best),
             latest.get("train/loss", math.nan),
             latest.get("tokens_per_second", math.nan),
         )
         for logger in _tensorboards(trainer):
             logger.log_metrics(dict(zip(METRICS, values, strict=True)), trainer.global_step)
 
-    def state_dict(self) -> dict[str, float]:
-        return {"best": self.best}
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        self.best = state_dict["best"]
+def _write_row(folder: Path, values: dict[str, Any]) -> None:
+    content = io.BytesIO()
+    records = RecordWriter(content)
+    for summary in hparams(values, dict.fromkeys(METRICS, 0.0)):
+        records.write(Event(wall_time=time.time(), summary=summary).SerializeToString())
+    write_file(folder / ROW, content.getvalue())
 
 
 def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:

@@ -1,5 +1,6 @@
 """Measures losses, speed and learning rate during a run, and sends them to the loggers."""
 
+import math
 import time
 from typing import Any
 
@@ -7,6 +8,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from minigpt.model.loss import perplexity
+from minigpt.runs.summary import BestValidation
 from minigpt.training.lightning_seams import epoch_is_cut_short
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.loss_meter import LossMeter, mean
@@ -22,6 +24,8 @@ class Metrics(pl.Callback):
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}  # of the last step that was logged
         self.epoch_val_loss: float | None = None  # of this epoch's last validation
+        self.best: BestValidation | None = None
+        self.last_validation_is_best = False
         self.tokens_seen = 0  # up to the last step that was logged
         self.train_seconds = 0.0  # that those tokens took, without validation
         self._epoch_meter = LossMeter()
@@ -128,7 +132,15 @@ class Metrics(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        self.epoch_val_loss = self._log_evaluation(trainer, pl_module, "val")
+        self.epoch_val_loss = loss = self._log_evaluation(trainer, pl_module, "val")
+        self.last_validation_is_best = loss < (self.best.val_loss if self.best else math.inf)
+        if self.last_validation_is_best:
+            self.best = BestValidation(
+                val_loss=loss,
+                val_perplexity=perplexity(loss),
+                step=trainer.global_step,
+                epoch=trainer.current_epoch + 1,
+            )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Validation's time does not count as training.
@@ -177,6 +189,7 @@ class Metrics(pl.Callback):
             "step": None if step_totals is None else step_totals.tolist(),
             "latest": self.latest,
             "epoch_val_loss": self.epoch_val_loss,
+            "best": self.best.model_dump() if self.best else None,
             "tokens_seen": self.tokens_seen,
             "train_seconds": self.train_seconds,
             "unlogged_seconds": time.perf_counter() - self._timer_start,
@@ -188,6 +201,7 @@ class Metrics(pl.Callback):
         self._step_meter.load(self._part_of(state_dict["step"]))
         self.latest = state_dict["latest"]
         self.epoch_val_loss = state_dict["epoch_val_loss"]
+        self.best = BestValidation(**state_dict["best"]) if state_dict["best"] else None
         self.tokens_seen = state_dict["tokens_seen"]
         self.train_seconds = state_dict["train_seconds"]
         self._unlogged_seconds = state_dict["unlogged_seconds"]

@@ -5,22 +5,18 @@ from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.callbacks.progress.rich_progress import (
-    BatchesProcessedColumn,
-    CustomBarColumn,
-)
-from rich.progress import ProgressColumn, TextColumn
+from rich.progress import BarColumn, ProgressColumn, TextColumn
 
 from minigpt.model.loss import perplexity
 from minigpt.training.callbacks.metrics import Metrics
+from minigpt.training.lightning_seams import NamedProgressBar
 from minigpt.training.time_estimate import describe
 
 SECONDS_BETWEEN = 0.1  # between two updates of the bar
 TIMED_BATCHES, TIMED_SECONDS = 20, 3.0  # whichever ends the timing of the first batches
 
 
-class ProgressBar(RichProgressBar):
+class ProgressBar(NamedProgressBar):
     """Rich's progress bar for the current epoch, below one line for each finished epoch."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -63,17 +59,17 @@ class ProgressBar(RichProgressBar):
         # Without Lightning's columns for time and batches per second: the metrics say more.
         return [
             TextColumn("[progress.description]{task.description}"),
-            CustomBarColumn(
+            BarColumn(
                 bar_width=16,
                 complete_style=self.theme.progress_bar,
                 finished_style=self.theme.progress_bar_finished,
                 pulse_style=self.theme.progress_bar_pulse,
             ),
-            BatchesProcessedColumn(style=self.theme.batch_progress),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         ]
 
-    def _get_train_description(self, current_epoch: int) -> str:
-        return f"epoch {current_epoch + 1}{self._of_all()}"
+    def epoch_name(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}{self._of_all()}"
 
     def _of_all(self) -> str:
         """`/10` for a run of ten epochs; empty if a budget or a number of steps ends the run."""

@@ -10,16 +10,7 @@ import lightning.pytorch as pl
 from minigpt.model.gpt import count_parameters
 from minigpt.model.loss import perplexity
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import (
-    BestValidation,
-    Data,
-    Epoch,
-    Sample,
-    Status,
-    Summary,
-    Test,
-    TokenizerName,
-)
+from minigpt.runs.summary import Data, Epoch, Sample, Status, Summary, Test, TokenizerName
 from minigpt.signals import Interrupted
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.callbacks.samples import TextSamples
@@ -48,7 +39,6 @@ class RunSummary(pl.Callback):
         self.commands = [command]  # the one that began the run, and those that resumed it
         self.epochs: list[Epoch] = []
         self.unfinished_epoch: Epoch | None = None  # cut short; a resumed run ends it
-        self.best: BestValidation | None = None
         self.test: Test | None = None
         self.earlier_seconds = 0.0  # of the starts before this one
         self.started = time.perf_counter()
@@ -57,7 +47,6 @@ class RunSummary(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "epochs": [epoch.model_dump() for epoch in self.epochs],
-            "best": self.best.model_dump() if self.best else None,
             "seconds": self._seconds(),
             "commands": self.commands,
             "overrides": self.overrides,
@@ -66,7 +55,6 @@ class RunSummary(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = [Epoch(**epoch) for epoch in state_dict["epochs"]]
-        self.best = BestValidation(**state_dict["best"]) if state_dict["best"] else None
         self.earlier_seconds = state_dict["seconds"]
         self.commands = [*state_dict["commands"], *self.commands]
         self.overrides = state_dict["overrides"]
@@ -78,17 +66,8 @@ class RunSummary(pl.Callback):
         self.write(trainer, Status.RUNNING)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loss = Metrics.of(trainer).epoch_val_loss
-        if trainer.sanity_checking or loss is None:
-            return
-        if self.best is None or loss < self.best.val_loss:
-            self.best = BestValidation(
-                val_loss=loss,
-                val_perplexity=perplexity(loss),
-                step=trainer.global_step,
-                epoch=trainer.current_epoch + 1,
-            )
-        self.write(trainer, Status.RUNNING)
+        if not trainer.sanity_checking:
+            self.write(trainer, Status.RUNNING)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = Metrics.of(trainer)
@@ -172,7 +151,7 @@ class RunSummary(pl.Callback):
             batches_per_epoch=int(trainer.num_training_batches),
             steps=trainer.global_step,
             epochs=[*self.epochs, *([self.unfinished_epoch] if self.unfinished_epoch else [])],
-            best=self.best,
+            best=metrics.best,
             test=self.test,
             tokens_seen=tokens_seen,
             tokens_per_second=(
