@@ -67,7 +67,8 @@ def milliseconds(tensors: list[Any], targets: Any, method: str) -> float:
     """Of one forward and backward pass."""
     from minigpt.model.loss import next_token_loss
 
-    hidden, weight, bias = (None if t is None else t.detach().requires_grad_() for t in tensors)
+    leaves: list[Any] = [None if t is None else t.detach().requires_grad_() for t in tensors]
+    hidden, weight, bias = leaves
     start = time.perf_counter()
     next_token_loss(hidden, weight, bias, targets, method).backward()
     return 1e3 * (time.perf_counter() - start)
