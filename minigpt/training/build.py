@@ -26,7 +26,7 @@ from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.checkpoint_io import DurableCheckpointIO
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.known_parts import make_parts
-from minigpt.training.lightning_seams import leave_signals_alone
+from minigpt.training.lightning_seams import NoProfiler, leave_signals_alone
 from minigpt.training.limits import check_limits
 from minigpt.training.lit_gpt import LitGPT, check_loss
 from minigpt.training.memory import keep_freed_memory
@@ -139,7 +139,7 @@ def make_trainer(
     environment = find_environment()
     try:
         trainer = pl.Trainer(
-            **arguments,
+            **{"profiler": NoProfiler(), **arguments},
             callbacks=callbacks,
             logger=loggers,
             enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),

@@ -7,7 +7,6 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from minigpt.errors import UserError, check_choice
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.loss import METHODS, next_token_loss, resolve_method
 from minigpt.training.finite import check_finite, scalar_read_syncs
-from minigpt.training.lightning_seams import count_training_batches, settle_position
+from minigpt.training.lightning_seams import LeanModule, count_training_batches, settle_position
 from minigpt.training.loss_meter import nats_and_tokens
 from minigpt.training.optimizer import (
     OptimizerConfig,
@@ -31,7 +30,7 @@ from minigpt.training.optimizer import (
 from minigpt.training.processes import loss_weight
 
 
-class LitGPT(pl.LightningModule):
+class LitGPT(LeanModule):
     """A GPT under training.
 
     Before every step dropout's random state is set from (seed, epoch, batch, rank). So a step has

@@ -234,3 +234,42 @@ def test_the_progress_bar_has_the_name_that_is_given_to_an_epoch(fit):
     bar = Bar()
     fit(callbacks=[bar], enable_progress_bar=True, limit_train_batches=1)
     assert bar.names == ["round 0", "round 1"]
+
+
+class Noting(seams.LeanModule, Line):
+    """Records the hook that Lightning notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hooks = []
+
+    def on_train_batch_start(self, batch, batch_idx):
+        self.hooks.append(self._current_fx_name)
+
+
+def test_lightning_notes_the_hook_and_searches_no_parameters_for_it(monkeypatch, fit):
+    searched = []
+    search = nn.Module.__setattr__
+
+    def record(module, name, value):
+        searched.append(name)
+        search(module, name, value)
+
+    monkeypatch.setattr(nn.Module, "__setattr__", record)
+    monkeypatch.setattr(f"{__name__}.Line", Noting)
+    _, line, _ = fit()
+    assert line.hooks == ["on_train_batch_start"] * 2 * BATCHES
+    assert line._current_fx_name is None
+    assert "layer" in searched
+    assert "_current_fx_name" not in searched
+
+
+def test_without_a_profiler_no_hook_makes_a_generator(monkeypatch, fit):
+    asked = []
+    nothing = seams.NoProfiler.profile
+    monkeypatch.setattr(
+        seams.NoProfiler, "profile", lambda self, name: asked.append(name) or nothing(self, name)
+    )
+    _, line, _ = fit(profiler=seams.NoProfiler())
+    assert len(line.batches) == 2 * BATCHES
+    assert sum("on_train_batch_start" in name for name in asked) > 2 * BATCHES
