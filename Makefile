@@ -12,7 +12,7 @@ train: .venv/.run ## make train ARGS="trainer=quick"
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/.dev ## make test ARGS="tests/model -x"
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check

@@ -81,7 +81,7 @@ def measure(store: str | None, tokens: float, toy: bool) -> dict[str, Any]:
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else processor()
     results: dict[str, Any] = {
         "machine": f"{name}, torch {torch.__version__}",
-        "product_rate": product_rate(0.2 if toy else 2.0),
+        "product_rate": product_rate(seconds=0.2 if toy else 2.0),
         "copy_rate": copy_rate(16 if toy else 1024),
         "configs": {},
     }

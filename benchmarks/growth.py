@@ -18,7 +18,7 @@ import tempfile
 import time
 from typing import Any
 
-from machine import REPOSITORY, machine_description, print_result, run_script
+from machine import REPOSITORY, instructions, machine_description, print_result, run_script
 from results import RESULTS, argument_parser, publish
 
 BASELINE = {"batch": 32, "context": 128, "width": 128, "layers": 2, "vocabulary": 50_257}
@@ -42,14 +42,11 @@ def step_seconds(sizes: dict[str, int], steps: int) -> float:
     import torch
 
     from minigpt.config import build
-    from minigpt.model.gpt import GPT, GPTConfig
-    from minigpt.model.loss import (
-        has_bfloat16_instructions,
-        next_token_loss,
-        resolve_method,
-    )
+    from minigpt.model.gpt import GPTConfig
+    from minigpt.model.loss import has_bfloat16_instructions
+    from minigpt.training.lit_gpt import LitGPT
     from minigpt.training.memory import keep_freed_memory
-    from minigpt.training.optimizer import OptimizerConfig, make_optimizer
+    from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig, make_optimizer
 
     keep_freed_memory(True)
     cfg = compose_config(
@@ -57,18 +54,19 @@ def step_seconds(sizes: dict[str, int], steps: int) -> float:
          f"model.n_embd={sizes['width']}", f"model.n_layer={sizes['layers']}",
          f"model.vocab_size={sizes['vocabulary']}"]
     )  # fmt: skip
-    net = GPT(build(GPTConfig, "model", cfg.model))
-    optimizer = make_optimizer(build(OptimizerConfig, "optimizer", cfg.optimizer), net)
-    method = resolve_method("auto", torch.device("cpu"))
+    lit = LitGPT(
+        build(GPTConfig, "model", cfg.model), build(OptimizerConfig, "optimizer", cfg.optimizer),
+        build(SchedulerConfig, "scheduler", cfg.scheduler), {}, {}, cfg.loss, 0.0, cfg.seed,
+    )  # fmt: skip
+    optimizer = make_optimizer(lit.optimizer_config, lit.net)
     seconds = []
     for _ in range(WARM_UP + steps):
         tokens = torch.randint(sizes["vocabulary"], (sizes["batch"], sizes["context"] + 1))
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_instructions()):
-            hidden = net.hidden(tokens[:, :-1])
-            loss = next_token_loss(hidden, net.head.weight, net.head.bias, tokens[:, 1:], method)
+            loss = lit.loss((tokens[:, :-1], tokens[:, 1:]))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(lit.net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         seconds.append(time.perf_counter() - start)
@@ -190,7 +188,7 @@ def main() -> None:
     page = f"""# How a training step grows
 
 `python benchmarks/growth.py --rounds {args.rounds} --steps {args.steps}` on
-{machine_description()}.
+{machine_description()} ({", ".join(instructions())}).
 
 One size changes at a time, starting from report B's baseline (batch 32, context 128, width 128,
 2 layers, vocabulary 50,257). Figures are medians of {args.steps} steps and {args.rounds} round(s),

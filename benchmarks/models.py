@@ -1,4 +1,4 @@
-"""The experiments that are timed, and GPT-2 of the transformers library at the same shape."""
+"""The experiments that are timed, and networks of other libraries at the same shape."""
 
 from typing import Any
 
@@ -19,6 +19,24 @@ def transformers_gpt2(c: Any, **options: Any) -> Any:
             vocab_size=c.vocab_size, n_positions=c.block_size, n_embd=c.n_embd, n_layer=c.n_layer,
             n_head=c.n_head, tie_word_embeddings=c.tie_weights, bos_token_id=None,
             eos_token_id=None, **options,
+        )
+    )  # fmt: skip
+
+
+def litgpt_gpt(c: Any) -> Any:
+    """litgpt's GPT with the shape of a GPTConfig: GPT-NeoX's blocks, in sequence as in GPT-2.
+
+    It has no dropout, and rotary positions instead of learned ones. It pads its vocabulary, here
+    to a multiple of 64, which makes its products faster.
+    """
+    from litgpt import GPT, Config
+
+    return GPT(
+        Config(
+            vocab_size=c.vocab_size, padding_multiple=64, block_size=c.block_size,
+            n_embd=c.n_embd, n_layer=c.n_layer, n_head=c.n_head,
+            intermediate_size=c.mlp_ratio * c.n_embd, gelu_approximate="tanh",
+            parallel_residual=False, bias=c.bias, attn_bias=c.bias, lm_head_bias=c.head_bias,
         )
     )  # fmt: skip
 

@@ -1,99 +1,165 @@
-"""What benchmarks/train_step.py times: training loops that yield the seconds of each step."""
+"""What benchmarks/train_step.py times: training loops of several libraries, and minigpt's own."""
 
 import csv
+import importlib.util
 import itertools
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models import transformers_gpt2
+from models import litgpt_gpt, transformers_gpt2
 
-Seconds = Iterator[float]
+MIN_STEPS = 3  # timed, however slow they are ...
+LONGEST = 30.0  # ... unless they take more seconds than this
+WARM_UP = 1.0  # seconds of steps that are not timed; at least one step, which also compiles
 
-WARM_UP = 3  # steps at the start of each loop that are not counted
 NO_CHECKPOINTS = ["~callbacks.best", "~callbacks.last"]
 
 
-def plain_loop(overrides: list[str], fast: bool) -> Seconds:
-    """Our network in the loop that one would write first: all logits, AdamW, clipping."""
+@dataclass(frozen=True)
+class Rival:
+    """One way to train the same network on the same batches."""
+
+    model: str  # plain: our network; or a library
+    precision: str  # float32, or bfloat16 by autocast
+    compiled: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.model}, {self.precision}{', compiled' if self.compiled else ''}"
+
+    @property
+    def is_installed(self) -> bool:
+        return self.model == "plain" or importlib.util.find_spec(self.model) is not None
+
+
+RIVALS = {
+    rival.title: rival
+    for rival in (
+        Rival(model, precision, compiled)
+        for precision in ("float32", "bfloat16")
+        for compiled in (False, True)
+        for model in ("plain", "transformers", "litgpt")
+    )
+}
+
+
+@dataclass
+class StepTimes:
+    """The seconds of steps after a warm-up, until there are enough."""
+
+    seconds: float  # of timed steps to collect
+    warm_up: float = 0.0
+    timed: list[float] = field(default_factory=list)
+
+    def add(self, step: float) -> bool:
+        """Count a step; True once no more are needed."""
+        if self.warm_up < WARM_UP:
+            self.warm_up += step
+            return False
+        self.timed.append(step)
+        total = sum(self.timed)
+        return total >= self.seconds and (len(self.timed) >= MIN_STEPS or total >= LONGEST)
+
+    def result(self) -> dict[str, Any]:
+        return {"seconds": statistics.median(self.timed), "steps": len(self.timed)}
+
+
+def rival_step(rival: Rival, overrides: list[str], seconds: float) -> dict[str, Any]:
+    """The loop that one would write first: all logits, fused AdamW, clipping."""
+    import torch
+    import torch.nn.functional as F
+
     from minigpt.config import compose_config
-    from minigpt.model.gpt import GPT
     from minigpt.training.build import build_data
 
     cfg = compose_config(overrides)
     data, config = build_data(cfg)
-    net = GPT(config)
-    return _loop(net, net, cfg.optimizer.lr, data.train_dataloader(), fast)
-
-
-def transformers_loop(overrides: list[str], fast: bool) -> Seconds:
-    """GPT-2 of the transformers library with the same shape, in the same loop."""
-    from minigpt.config import compose_config
-    from minigpt.training.build import build_data
-
-    cfg = compose_config(overrides)
-    data, c = build_data(cfg)
-    net = transformers_gpt2(c, resid_pdrop=c.dropout, attn_pdrop=c.dropout,
-                            embd_pdrop=c.embd_dropout, use_cache=False)  # fmt: skip
-    net.train()
-    return _loop(net, lambda ids: net(ids).logits, cfg.optimizer.lr, data.train_dataloader(), fast)
-
-
-def _loop(net: Any, logits: Callable[..., Any], lr: float, batches: Any, fast: bool) -> Seconds:
-    """fast: bfloat16 autocast, torch.compile and fused AdamW, the usual advice for a CPU."""
-    import torch
-    import torch.nn.functional as F
+    torch.manual_seed(1)
+    net = _network(rival.model, config).train()
 
     def loss_of(inputs: Any, targets: Any) -> Any:
-        flat_logits = logits(inputs).flatten(0, 1)
-        return F.cross_entropy(flat_logits, targets.flatten(), ignore_index=-100)
+        logits = net(inputs).logits if rival.model == "transformers" else net(inputs)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
 
-    compute = torch.compile(loss_of) if fast else loss_of
-    optimizer = torch.optim.AdamW(net.parameters(), lr, fused=fast)
-    for inputs, targets in _forever(batches):
+    compute = torch.compile(loss_of) if rival.compiled else loss_of
+    optimizer = torch.optim.AdamW(net.parameters(), cfg.optimizer.lr, fused=True)
+    times = StepTimes(seconds)
+    for inputs, targets in _forever(data.train_dataloader()):
         start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        with torch.autocast("cpu", torch.bfloat16, enabled=rival.precision == "bfloat16"):
             loss = compute(inputs, targets)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         loss.item()
-        yield time.perf_counter() - start
+        if times.add(time.perf_counter() - start):
+            break
+    return times.result()
+
+
+def _network(model: str, config: Any) -> Any:
+    if model == "litgpt":
+        net = litgpt_gpt(config)
+        net.apply(net._init_weights)
+        return net
+    if model == "transformers":
+        return transformers_gpt2(config, resid_pdrop=config.dropout, attn_pdrop=config.dropout,
+                                 embd_pdrop=config.embd_dropout, use_cache=False)  # fmt: skip
+    from minigpt.model.gpt import GPT
+
+    return GPT(config)
 
 
 def _forever(batches: Any) -> Iterator[Any]:
     return itertools.chain.from_iterable(itertools.repeat(batches))
 
 
-def minigpt_run(overrides: list[str], steps: int) -> Seconds:
-    """The run of `train.py` under Lightning, from the end of one batch to the end of the next."""
-    from minigpt.config import compose_config, share_cores
+def minigpt_step(overrides: list[str], seconds: float) -> dict[str, Any]:
+    """The run of `train.py` under Lightning, from the end of one batch to the end of the next.
 
-    share_cores()
+    The result also has the method of the loss, the precision of the products, and the operations
+    of a step: six per token and parameter of the blocks and the head, attention not counted.
+    """
     import lightning.pytorch as pl
 
+    from minigpt.config import compose_config
+    from minigpt.model.gpt import count_parameters
     from minigpt.training.build import build_run
 
-    class Clock(pl.Callback):
-        ends: list[float] = []  # noqa: RUF012
+    times = StepTimes(seconds)
 
-        def on_train_batch_end(self, *_: Any) -> None:
-            self.ends.append(time.perf_counter())
+    class Clock(pl.Callback):
+        last: float | None = None
+
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            now = time.perf_counter()
+            if self.last is not None and times.add(now - self.last):
+                trainer.should_stop = True
+            self.last = now
 
     with tempfile.TemporaryDirectory() as folder:
         cfg = compose_config(
             [*overrides, f"run_dir={folder}", "trainer.max_epochs=-1",
-             "trainer.limit_val_batches=0", f"trainer.max_steps={1 + WARM_UP + steps}",
-             *NO_CHECKPOINTS]
+             "trainer.max_steps=1000000", "trainer.limit_val_batches=0", *NO_CHECKPOINTS]
         )  # fmt: skip
         run = build_run(cfg)
-        clock = Clock()
-        run.trainer.callbacks.append(clock)
+        run.trainer.callbacks.append(Clock())
         run.trainer.fit(run.lit, run.data)
-    return (end - start for start, end in itertools.pairwise(clock.ends))
+    config = run.lit.net.config
+    parameters = count_parameters(config)
+    tokens = cfg.data.batch_size * config.block_size
+    return {
+        **times.result(),
+        "loss": run.lit.loss_method,
+        "precision": "bfloat16" if "bf16" in str(run.trainer.precision) else "float32",
+        "flops": 6 * (parameters["blocks"] + parameters["head"]) * tokens,
+    }
 
 
 def empty_step_seconds(steps: int, root: str, under_lightning: bool) -> float:
@@ -151,16 +217,3 @@ def loss_curve(overrides: list[str], steps: int) -> list[float]:
         run.trainer.fit(run.lit, run.data)
         with (Path(folder) / "metrics.csv").open(newline="") as file:
             return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
-
-
-# Side -> (its name in the table, a loop over given overrides and number of steps).
-SIDES: dict[str, tuple[str, Callable[[list[str], int], Seconds]]] = {
-    "plain": ("plain loop", lambda overrides, _: plain_loop(overrides, fast=False)),
-    "plain_fast": ("plain, bf16 + compile", lambda overrides, _: plain_loop(overrides, fast=True)),
-    "transformers": ("transformers", lambda overrides, _: transformers_loop(overrides, fast=False)),
-    "transformers_fast": (
-        "transformers, bf16 + compile",
-        lambda overrides, _: transformers_loop(overrides, fast=True),
-    ),
-    "minigpt": ("minigpt", minigpt_run),
-}

@@ -1,181 +1,179 @@
-"""Time a training step beside a plain loop and the transformers library.
+"""Time a training step beside a plain loop, the transformers library and litgpt.
 
-    python benchmarks/train_step.py             writes docs/results/speed.md and speed.json
-    python benchmarks/train_step.py --rounds 1 --steps 2 --configs mini --stdout
+    python benchmarks/train_step.py             five rounds; writes docs/results/speed.md
+    python benchmarks/train_step.py --add --rounds 2      two more of the same, also after a Ctrl-C
+    python benchmarks/train_step.py --avx2      the same processor without AVX-512, a section apart
+    python benchmarks/train_step.py --rounds 0  write the page again, measure nothing
+    python benchmarks/train_step.py --rounds 1 --seconds 0.5 --configs mini --stdout
 
-Each side runs in a process of its own, which gives its peak memory. The sides take turns, and only
-times of the same round are compared. Needs `transformers`.
+speed.json keeps every round of each kind of processor, and a run replaces only those of its own
+kind. Each side runs in a process of its own, which gives its peak memory. The sides take turns, and
+only times of the same round are compared. A library that is not installed is left out; the pins of
+litgpt do not fit beside the project's, so install it apart:
+
+    pip install --no-deps --target /tmp/litgpt litgpt jsonargparse psutil
+    PYTHONPATH=/tmp/litgpt python benchmarks/train_step.py
 """
 
 import argparse
-import itertools
-import json
-import statistics
+import importlib.metadata
+import os
+import sys
 import tempfile
 from typing import Any
 
-from machine import machine_description, print_result, product_rate, run_script
+from machine import (
+    hold_to_avx2,
+    instructions,
+    kind,
+    machine_description,
+    print_result,
+    product_rate,
+    run_script,
+)
 from models import EXPERIMENTS
-from results import argument_parser, markdown_table, publish, spread
-from train_sides import SIDES, WARM_UP, empty_step_seconds, loss_curve
+from results import argument_parser, publish, store_kind, stored_kinds
+from speed_page import page
+from train_sides import RIVALS, empty_step_seconds, loss_curve, minigpt_step, rival_step
 
 CURVE_STEPS = 300
 EMPTY_STEPS = 1000
+TOO_SLOW = 10  # times the fastest side's step: not measured in later rounds
 
-Row = dict[str, Any]  # one round: side -> its result, and the machine's product rate
+Row = dict[str, Any]  # one round: side -> its result, and the machine's product rates
 
 
-def run_side(side: str, experiment: str, steps: int, root: str) -> None:
+def run_side(side: str, experiment: str, seconds: float, root: str) -> None:
     """Measure one side in this process and print its result."""
+    from minigpt.config import share_cores
+
+    share_cores()  # for every side, as train.py does it
+    overrides = [*EXPERIMENTS[experiment], f"data.root={root}"]
     if side == "rate":
-        print_result({"rate": product_rate()})
+        print_result({p: product_rate(p) for p in ("float32", "bfloat16")})
     elif side in ("default", "reference"):
         losses = loss_curve([f"trainer={side}", f"data.root={root}"], CURVE_STEPS)
         print_result({"losses": losses})
     elif side in ("bare", "lightning"):
         print_result({"seconds": empty_step_seconds(EMPTY_STEPS, root, side == "lightning")})
-    elif side == "flops":
-        print_result({"flops": flops_per_step(experiment, root)})
+    elif side == "minigpt":
+        print_result(minigpt_step(overrides, seconds))
     else:
-        seconds = SIDES[side][1]([*EXPERIMENTS[experiment], f"data.root={root}"], steps)
-        timed = list(itertools.islice(seconds, WARM_UP, WARM_UP + steps))
-        print_result({"seconds": statistics.median(timed)})
+        print_result(rival_step(RIVALS[side], overrides, seconds))
 
 
-def flops_per_step(experiment: str, root: str) -> int:
-    """Six operations per token and parameter of the blocks and the head; attention not counted."""
-    from minigpt.config import compose_config
-    from minigpt.model.gpt import count_parameters
-    from minigpt.training.build import build_data
-
-    cfg = compose_config([*EXPERIMENTS[experiment], f"data.root={root}"])
-    _, model = build_data(cfg)
-    parameters = count_parameters(model)
-    tokens = cfg.data.batch_size * model.block_size
-    return 6 * (parameters["blocks"] + parameters["head"]) * tokens
+def versions() -> dict[str, str | None]:
+    """Library -> its installed version, or None."""
+    libraries = dict.fromkeys(r.model for r in RIVALS.values() if r.model != "plain")
+    installed = {r.model for r in RIVALS.values() if r.is_installed}
+    return {x: importlib.metadata.version(x) if x in installed else None for x in libraries}
 
 
-def measure(experiments: list[str], rounds: int, steps: int) -> dict[str, Any]:
-    """All results, in the layout of speed.json. steps = 0 chooses a number for each experiment."""
-    results: dict[str, Any] = {"machine": machine_description(), "rounds": rounds, "configs": {},
-                               "curve": {}}  # fmt: skip
+def empty_results() -> dict[str, Any]:
+    """The results of one kind of processor, in the layout of speed.json, before any round."""
+    return {
+        "machine": machine_description(),
+        "instructions": instructions(),
+        "libraries": versions(),
+        "commits": [],  # the code that was measured
+        "configs": {},  # configuration -> its rounds
+        "lightning": [],  # seconds of an empty step, one pair a round
+        "curve": {},
+    }
+
+
+def continued(stored: dict[str, Any] | None, experiments: list[str], add: bool) -> dict[str, Any]:
+    """Stored results without those to be replaced; exits if rounds cannot be added to them."""
+    new = empty_results()
+    fields = ("machine", "instructions", "libraries")
+    same = stored is not None and all(stored[key] == new[key] for key in fields)
+    if not add:
+        kept = stored["configs"] if stored and same else {}
+        new["configs"] = {name: c for name, c in kept.items() if name not in experiments}
+        if new["configs"] and stored:
+            new["commits"] = stored["commits"]
+        return new
+    if stored is None or not same:
+        of = stored["machine"] if stored else "none"
+        sys.exit(
+            f"--add: the stored rounds are of another machine or libraries ({of}); leave it out"
+        )
+    return stored
+
+
+def slow_sides(rows: list[Row]) -> set[str]:
+    """The sides that took over TOO_SLOW times the fastest in the first round."""
+    times = {side: rows[0][side]["seconds"] for side in ("minigpt", *RIVALS) if side in rows[0]}
+    return {side for side, seconds in times.items() if seconds > TOO_SLOW * min(times.values())}
+
+
+def measure(results: dict[str, Any], args: argparse.Namespace) -> None:
+    """Add rounds to results, and store them after each round of a configuration."""
+    from minigpt.version import code_commit
+
+    commit = code_commit()
+    if commit not in results["commits"]:
+        results["commits"].append(commit)
+    for library, version in results["libraries"].items():
+        if version is None:
+            print(f"{library} is not installed: its sides are left out", file=sys.stderr)
     with tempfile.TemporaryDirectory() as root:
+        # What one round compiles the next ones load.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{root}/inductor"
 
-        def measure_side(side: str, experiment: str, steps: int = 0) -> dict[str, Any]:
-            arguments = ["--side", side, "--configs", experiment, "--steps", str(steps),
+        def measure_side(side: str, experiment: str = "mini") -> dict[str, Any]:
+            arguments = ["--side", side, "--configs", experiment, "--seconds", str(args.seconds),
                          "--root", root]  # fmt: skip
-            return run_script(__file__, *arguments, folder=root)
+            result = run_script(__file__, *arguments, folder=root)
+            print(experiment, side, {k: v for k, v in result.items() if k != "losses"}, flush=True)
+            return result
 
-        rows: dict[str, list[Row]] = {name: [] for name in experiments}
-        for _ in range(rounds):
-            for name in experiments:
-                n = steps or (60 if name == "mini" else 5)
-                row: Row = {side: measure_side(side, name, n) for side in SIDES}
-                row["rate"] = measure_side("rate", name)["rate"]
-                rows[name].append(row)
-                print(f"{name}: {json.dumps(row)}", flush=True)
-        for name in experiments:
-            flops = measure_side("flops", name)["flops"]
-            results["configs"][name] = {"flops": flops, "rounds": rows[name]}
-        for side in ("default", "reference"):
-            results["curve"][side] = measure_side(side, "mini")["losses"]
-        results["lightning"] = [
-            {side: measure_side(side, "mini")["seconds"] for side in ("bare", "lightning")}
-            for _ in range(max(rounds, 3))
-        ]
-    return results
+        def store() -> None:
+            if not args.stdout:
+                store_kind("speed", kind(), results)
 
-
-def median(rows: list[Row], side: str, key: str) -> float:
-    return statistics.median(row[side][key] for row in rows)
-
-
-def speedup(rows: list[Row], *sides: str) -> str:
-    """Seconds of the fastest of some sides divided by minigpt's, round by round."""
-    ratios = [min(row[s]["seconds"] for s in sides) / row["minigpt"]["seconds"] for row in rows]
-    return spread(ratios, ".2f")
-
-
-def share_of_rate(rows: list[Row], flops: float) -> str:
-    """minigpt's operations per second as a share of the machine's fastest product."""
-    return spread([flops / r["minigpt"]["seconds"] / r["rate"] for r in rows], ".0%")
-
-
-def table(results: dict[str, Any]) -> str:
-    configs = [(c["rounds"], c["flops"]) for c in results["configs"].values()]
-    lines = [["", *results["configs"]], ["---", *["---"] * len(configs)]]
-    for side, (title, _) in SIDES.items():
-        ms = [f"{median(rows, side, 'seconds') * 1e3:,.1f}" for rows, _ in configs]
-        lines.append([f"{title}, ms a step", *ms])
-    others = [side for side in SIDES if side != "minigpt"]
-    for side in others:
-        title = f"**faster than {SIDES[side][0]} by**"
-        lines.append([title, *(speedup(rows, side) for rows, _ in configs)])
-    fast = [side for side in others if side.endswith("_fast")]
-    title = "**... than the better bf16 + compile**"
-    lines.append([title, *(speedup(rows, *fast) for rows, _ in configs)])
-    for side, (title, _) in SIDES.items():
-        mib = [f"{median(rows, side, 'peak') / 2**20:,.0f}" for rows, _ in configs]
-        lines.append([f"{title}, peak MiB", *mib])
-    memory = [
-        f"{median(r, 'minigpt', 'peak') / median(r, 'plain', 'peak'):.0%}" for r, _ in configs
-    ]
-    lines.append(["**memory, share of the plain loop's**", *memory])
-    rates = [f"{statistics.median(r['rate'] for r in rows) / 1e9:,.0f}" for rows, _ in configs]
-    lines.append(["fastest bfloat16 product, GFLOP/s", *rates])
-    shares = [share_of_rate(rows, flops) for rows, flops in configs]
-    lines.append(["**minigpt's share of that rate**", *shares])
-    return markdown_table(lines)
-
-
-def page(results: dict[str, Any]) -> str:
-    ms = {s: [row[s] * 1e3 for row in results["lightning"]] for s in ("bare", "lightning")}
-    extra = [b - a for a, b in zip(ms["bare"], ms["lightning"], strict=True)]
-    curves = zip(results["curve"]["default"], results["curve"]["reference"], strict=True)
-    difference = max(abs(default / reference - 1) for default, reference in curves)
-    return f"""# Speed of a training step
-
-`python benchmarks/train_step.py` on {results["machine"]}.
-
-Every side trains a network of the same shape on the same batches, with dropout, AdamW and gradient
-clipping. Each runs in a process of its own. The sides take turns, {results["rounds"]} rounds. The
-table gives medians, and for ratios within a round also the minimum and the maximum.
-
-- *plain loop*: dense float32, as one would write it first.
-- *bf16 + compile*: `torch.autocast`, `torch.compile`, fused AdamW, all logits in memory.
-- *transformers*: GPT-2 of that library; its head has no bias, while mini's has one.
-- *minigpt*: the run of `train.py` under Lightning, with its default settings, callbacks and loggers
-  but without checkpoints. As in `train.py`, waiting threads give up their core early.
-
-Memory is the peak of the whole process, Python and torch included. Work is six operations per token
-and parameter of the blocks and the head. The raw figures are in [speed.json](speed.json).
-
-{table(results)}
-
-A step without any work takes {spread(ms["lightning"], ".2f")} ms under Lightning, with
-the default loggers and the default callbacks except checkpoints and alignment guard. In a plain
-loop it takes {spread(ms["bare"], ".2f")} ms; the difference is {spread(extra, ".2f")} ms.
-
-Over the first {CURVE_STEPS} steps of `python train.py`, the training loss averaged over ten steps
-differs by at most {difference:.2%} from `trainer=reference` (dense float32, nothing fused) on the
-same batches.
-"""
+        sides = ["minigpt", *(title for title, rival in RIVALS.items() if rival.is_installed)]
+        for i in range(args.rounds):
+            for name in args.configs:
+                rows = results["configs"].setdefault(name, [])
+                skipped = slow_sides(rows) if rows else set()
+                turn = [side for side in sides[i:] + sides[:i] if side not in skipped]
+                rows.append({side: measure_side(side, name) for side in turn})
+                rows[-1]["rate"] = measure_side("rate", name)
+                store()
+            pair = {side: measure_side(side)["seconds"] for side in ("bare", "lightning")}
+            results["lightning"].append(pair)
+            store()
+        if not results["curve"]:
+            for side in ("default", "reference"):
+                results["curve"][side] = measure_side(side)["losses"]
+            store()
 
 
 def main() -> None:
-    parser = argument_parser(__doc__, rounds=3)
-    parser.add_argument("--steps", type=int, default=0, help="0: enough for each configuration")
+    parser = argument_parser(__doc__, rounds=5)
+    parser.add_argument("--add", action="store_true", help="keep the rounds stored so far")
+    parser.add_argument("--avx2", action="store_true", help="do without AVX-512, all sides")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of timed steps for each side")
     parser.add_argument("--configs", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--root", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.rounds < 1 or args.steps < 0:
-        parser.error("--rounds must be at least 1 and --steps at least 0")
+    if args.rounds < 0 or args.seconds <= 0:
+        parser.error("--rounds must be at least 0 and --seconds above 0")
     if args.side:
-        run_side(args.side, args.configs[0], args.steps, args.root)
+        run_side(args.side, args.configs[0], args.seconds, args.root)
         return
-    results = measure(args.configs, args.rounds, args.steps)
-    publish("speed", page(results), args.stdout, results)
+    if args.avx2:
+        hold_to_avx2()
+    stored = stored_kinds("speed")
+    if args.rounds:
+        results = continued(stored.get(kind()), args.configs, args.add)
+        measure(results, args)
+        stored = {kind(): results} if args.stdout else stored_kinds("speed")
+    if not stored:
+        parser.error("nothing is stored yet: give --rounds")
+    publish("speed", page(stored), args.stdout)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,10 @@ ONE_LINE = {
     ("data=files", "data.files=[.]"): "data.files: . is a folder; name its files",
     ("optimizer.lr=-1",): "optimizer.lr must be above 0, got -1",
     ("scheduler.name=cos",): "scheduler.name=cos is not one of none, cosine_epoch",
-    ("loss=fast",): "loss=fast is not one of auto, bfloat16, chunked, dense",
+    ("loss=fast",): "loss=fast is not one of auto, bfloat16, float32, chunked, dense, liger, cut",
+    (
+        "loss=liger",
+    ): "loss=liger does not run on cpu; choose one of auto, bfloat16, float32, chunked",
     ("seed=x",): "seed must be a whole number from 0 to 2^63 - 1, got 'x'",
     ("trainer.accelerator=gpux",): "trainer.accelerator=gpux: ",
     ("trainer.devices=0",): "trainer.devices=0: ",

@@ -99,13 +99,13 @@ RECORDED = [2.67511, 1.76718]  # with torch 2.13
 
 
 def test_every_loss_path_follows_the_same_curve(tiny, type_train, tmp_path):
-    for method in ("dense", "chunked", "bfloat16"):
+    for method in ("dense", "chunked", "float32", "bfloat16"):
         type_train(*tiny, f"loss={method}", f"name={method}", "optimizer.lr=1e-2")
     curves = [
         [epoch["train_loss"] for epoch in summary(folder)["epochs"]]
         for folder in run_folders(tmp_path)
     ]
-    assert len(curves) == 3
+    assert len(curves) == 4
     for curve in curves:
         assert curve == pytest.approx(curves[0], rel=0.01)
 

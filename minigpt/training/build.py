@@ -19,7 +19,7 @@ from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, check_finite_number, nearest
 from minigpt.model.gpt import GPTConfig
-from minigpt.model.loss import has_bfloat16_instructions
+from minigpt.model.loss import check_method, has_bfloat16_instructions
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.callbacks.finite_watch import FiniteWatch
 from minigpt.training.callbacks.metrics import Metrics
@@ -99,6 +99,7 @@ def build_parts(cfg: DictConfig, callbacks: list[pl.Callback], loggers: list[Any
         _check_compiler(trainer)
     apply_budget(trainer, budget, model, data)
     check_limits(trainer, data)
+    check_method(cfg.loss, trainer.strategy.root_device, model.head_bias)
     return Parts(data, model, optimizer, scheduler, trainer, compile_blocks)
 
 

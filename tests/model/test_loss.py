@@ -1,15 +1,29 @@
 """Every method of the loss agrees with a float64 reference, in value and gradients."""
 
+import importlib.util
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt.model.loss import CHUNK_ROWS, IGNORE, next_token_loss, perplexity, resolve_method
+from minigpt.errors import UserError
+from minigpt.model.fused_head import FUSED
+from minigpt.model.loss import (
+    IGNORE,
+    check_method,
+    next_token_loss,
+    perplexity,
+    resolve_method,
+)
 
 # Relative error of value and gradients: float32 has 24 significant bits, bfloat16 has 8.
-TOLERANCE = {"dense": 1e-5, "chunked": 1e-5, "bfloat16": 1e-2}
+TOLERANCE = {"dense": 1e-5, "chunked": 1e-5, "float32": 1e-5, "bfloat16": 1e-2}
+
+CHUNK_ROWS = max(rows for _, rows in FUSED.values())
 
 
 def problem(n, bias, seed=0, vocab=301, width=24):
@@ -83,11 +97,11 @@ def test_batch_and_time_dimensions_are_flattened(method):
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
-def test_the_loss_of_a_confident_wrong_prediction_is_finite(method):
+def test_a_confident_wrong_prediction_costs_the_difference_of_its_logits(method):
     h, w = torch.full((1, 2), 30.0), torch.tensor([[10.0, 10.0], [-10.0, -10.0]])
     loss = next_token_loss(h, w, None, torch.tensor([1]), method)
-    assert torch.isfinite(loss)
-    assert loss > 80
+    # Logits of 600 and -600. A probability in bfloat16 ends at e^-87, the least of its numbers.
+    assert loss.item() == pytest.approx(87.3 if method == "bfloat16" else 1200, abs=0.1)
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
@@ -116,7 +130,7 @@ def test_confident_right_predictions_lose_digits_in_bfloat16_only():
         return F.cross_entropy(F.linear(h, w), targets)
 
     expected = value_and_gradients([None if t is None else t.double() for t in tensors], exact)
-    for method, tolerance in (("dense", 1e-5), ("chunked", 1e-5), ("bfloat16", 0.1)):
+    for method, tolerance in {**TOLERANCE, "bfloat16": 0.1}.items():
         actual = value_and_gradients(
             tensors, lambda h, w, b, method=method: next_token_loss(h, w, b, targets, method)
         )
@@ -146,10 +160,49 @@ def test_uniform_logits_cost_the_logarithm_of_the_vocabulary_size():
 
 
 def test_auto_selects_bfloat16_only_on_a_cpu_that_supports_it(monkeypatch):
-    for supported, method in ((True, "bfloat16"), (False, "chunked")):
+    for supported, method in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda s=supported: s)
         assert resolve_method("auto", torch.device("cpu")) == method
+    assert resolve_method("auto", torch.device("cuda")) == "chunked"
     assert resolve_method("dense", torch.device("cpu")) == "dense"
+
+
+@pytest.mark.parametrize(
+    ("method", "device", "able"),
+    [
+        ("bfloat16", "mps", "auto, chunked, dense"),
+        ("float32", "mps", "auto, chunked, dense"),
+        ("liger", "cpu", "auto, bfloat16, float32, chunked, dense"),
+    ],
+)
+def test_a_method_that_a_device_cannot_run_is_refused_with_those_that_it_can(method, device, able):
+    with pytest.raises(UserError) as refused:
+        check_method(method, torch.device(device), has_bias=False)
+    assert str(refused.value) == f"loss={method} does not run on {device}; choose one of {able}"
+
+
+def test_a_library_that_is_missing_or_has_no_bias_is_refused_with_the_way_out(monkeypatch):
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="loss=liger needs a package: pip install liger-kernel"):
+        check_method("liger", gpu, has_bias=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    check_method("liger", gpu, has_bias=True)
+    check_method("cut", gpu, has_bias=False)
+    with pytest.raises(UserError, match="loss=cut has no bias; set model.head_bias=false"):
+        check_method("cut", gpu, has_bias=True)
+
+
+def test_a_processor_held_to_older_instructions_counts_as_one_without_bfloat16():
+    script = "from minigpt.model.loss import *; print(has_bfloat16_instructions())"
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout == "False\n"
 
 
 def test_perplexity_is_exp_of_the_loss_and_infinite_on_overflow():

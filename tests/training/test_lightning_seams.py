@@ -215,27 +215,6 @@ def test_lightning_can_be_kept_from_handling_signals(fit):
     assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)  # the name that is replaced
 
 
-class Bar(seams.NamedProgressBar):
-    """Records the name that each epoch's bar has."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def epoch_name(self, epoch):
-        return f"round {epoch}"
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
-        self.names.append(self.train_progress_bar.description)
-
-
-def test_the_progress_bar_has_the_name_that_is_given_to_an_epoch(fit):
-    bar = Bar()
-    fit(callbacks=[bar], enable_progress_bar=True, limit_train_batches=1)
-    assert bar.names == ["round 0", "round 1"]
-
-
 class Noting(seams.LeanModule, Line):
     """Records the hook that Lightning notes."""
 
@@ -273,3 +252,24 @@ def test_without_a_profiler_no_hook_makes_a_generator(monkeypatch, fit):
     _, line, _ = fit(profiler=seams.NoProfiler())
     assert len(line.batches) == 2 * BATCHES
     assert sum("on_train_batch_start" in name for name in asked) > 2 * BATCHES
+
+
+class Bar(seams.NamedProgressBar):
+    """Records the name that each epoch's bar has."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def epoch_name(self, epoch):
+        return f"round {epoch}"
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+        self.names.append(self.train_progress_bar.description)
+
+
+def test_the_progress_bar_has_the_name_that_is_given_to_an_epoch(fit):
+    bar = Bar()
+    fit(callbacks=[bar], enable_progress_bar=True, limit_train_batches=1)
+    assert bar.names == ["round 0", "round 1"]

@@ -209,6 +209,7 @@ def test_a_checkpoints_sums_are_loaded_once_over_all_processes():
         "epoch": [10.0, 4.0],
         "step": [5.0, 2.0],
         "epoch_val_loss": None,
+        "best": None,
         "latest": {},
         "unlogged_seconds": 0.0,
         "tokens_seen": 6,

@@ -1,0 +1,138 @@
+"""The benchmarks run, keep each kind of processor's results, and print what they measured."""
+
+import importlib
+import json
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.test_docs import prose_of_markdown, too_wide
+
+TINY = ["experiment=memorize", "model.n_embd=8", "model.block_size=8"]
+
+
+@pytest.fixture
+def module(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    return importlib.import_module
+
+
+def row(minigpt, **rivals):
+    """A round in which each side took so many seconds and as many bytes."""
+    own = {"loss": "float32", "precision": "float32", "flops": 60e9}
+    sides = {name.replace("_", ", "): {"seconds": s, "peak": s} for name, s in rivals.items()}
+    rate = {"float32": 100e9, "bfloat16": 400e9}
+    return {"minigpt": {"seconds": minigpt, "peak": minigpt, **own}, **sides, "rate": rate}
+
+
+def results(*rows):
+    return {
+        "machine": "2 threads of a processor",
+        "instructions": ["avx2"],
+        "libraries": {"transformers": "5.0", "litgpt": None},
+        "commits": ["0123456789"],
+        "configs": {"base": list(rows)},
+        "lightning": [{"bare": 0.001, "lightning": 0.0015}],
+        "curve": {"default": [2.0, 1.0], "reference": [2.0, 1.25]},
+    }
+
+
+def test_a_run_replaces_only_the_results_of_its_kind_of_processor(module, monkeypatch, tmp_path):
+    files, machine = module("results"), module("machine")
+    monkeypatch.setattr(files, "RESULTS", tmp_path)
+    (tmp_path / "speed.json").write_text('{"machine": "of an earlier layout"}')
+    files.store_kind("speed", machine.HELD, {"a": 1})
+    files.store_kind("speed", machine.WITH_BFLOAT16, {"b": 2})
+    files.store_kind("speed", machine.HELD, {"a": 3})
+    assert json.loads((tmp_path / "speed.json").read_text()) == {
+        "with bfloat16 instructions": {"b": 2},
+        "held to AVX2": {"a": 3},
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["speed.json"]
+
+
+def test_the_best_rival_is_that_of_each_round(module):
+    page = module("speed_page")
+    rows = [
+        row(1.0, plain_float32=4.0, plain_float32_compiled=2.0, transformers_bfloat16=3.0),
+        row(1.0, plain_float32=5.0, plain_float32_compiled=4.0, transformers_bfloat16=1.5),
+        row(2.0, plain_float32=8.0, plain_float32_compiled=4.4, transformers_bfloat16=6.0),
+    ]
+    assert page.speedup(rows, list(page.RIVALS)) == "2.00 (1.50 to 2.20)"
+    assert page.speedup(rows, page.EAGER_FLOAT32) == "4.00 (4.00 to 5.00)"
+    assert page.fastest(rows, list(page.RIVALS)) == "transformers, bfloat16"
+    assert page.share_of_rate(rows) == "60% (30% to 60%)"  # of float32's rate
+    assert page.memory_share(rows) == "20%"
+
+
+def test_the_share_is_of_the_bfloat16_rate_where_loss_or_step_use_it(module):
+    bfloat16 = row(1.0)
+    bfloat16["minigpt"]["loss"] = "bfloat16"
+    assert module("speed_page").share_of_rate([bfloat16]) == "15% (15% to 15%)"
+
+
+def test_a_page_has_every_kind_of_processor_and_fits_a_diff(module):
+    files, page = module("results"), module("speed_page")
+    kinds = {kind: results(row(1.0, plain_float32=4.0)) for kind in module("machine").KINDS}
+    text = files.wrapped(page.page(kinds))
+    assert too_wide(prose_of_markdown(text)) == []
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## With bfloat16 instructions",
+        "## Without bfloat16 instructions",
+        "## Held to AVX2",
+    ]
+    text = " ".join(text.split())
+    assert text.count("This is not a machine of its own") == 1
+    assert "| held to AVX2 (avx2) | base | 1,000.0 | plain, float32 | 4,000.0 |" in text
+    assert "Not installed, and so left out: litgpt." in text
+    assert "differs by at most 20.00%" in text
+
+
+def test_only_a_side_ten_times_as_slow_as_the_fastest_is_not_repeated(module):
+    rows = [row(1.0, plain_float32=10.0, transformers_float32=10.1)]
+    assert module("train_step").slow_sides(rows) == {"transformers, float32"}
+
+
+def test_rounds_are_added_only_to_those_of_the_same_machine_and_libraries(module, monkeypatch):
+    script = module("train_step")
+    stored = {**results(row(1.0)), "configs": {"base": [row(1.0)], "wide": [row(2.0)]}}
+    monkeypatch.setattr(script, "empty_results", lambda: {**stored, "configs": {}, "curve": {}})
+    assert script.continued(stored, ["base"], add=True) == stored
+    assert script.continued(stored, ["base"], add=False)["configs"] == {"wide": [row(2.0)]}
+    monkeypatch.setattr(script, "empty_results", lambda: {**results(), "machine": "another"})
+    with pytest.raises(SystemExit, match="of another machine or libraries"):
+        script.continued(stored, ["base"], add=True)
+
+
+def test_steps_are_timed_after_the_warm_up_until_there_are_enough(module):
+    times = module("train_sides").StepTimes(seconds=4.0)
+    enough = [times.add(seconds) for seconds in (9.0, 3.0, 2.0, 1.0)]
+    assert enough == [False, False, False, True]  # 3 + 2 s are enough, but two steps are not
+    assert times.result() == {"seconds": 2.0, "steps": 3}
+
+
+@pytest.mark.parametrize("model", ["plain", "transformers", "litgpt", "minigpt"])
+def test_a_side_trains(module, monkeypatch, tmp_path, model):
+    sides = module("train_sides")
+    monkeypatch.setattr(sides, "WARM_UP", 0.0)
+    overrides = [*TINY, f"data.root={tmp_path}"]
+    if model == "minigpt":
+        result = sides.minigpt_step(overrides, 0.0)
+        assert result["flops"] == 6 * (12 * 8 * 8 + 13 * 8 + 49805 * 9) * 4 * 8
+    else:
+        rival = sides.Rival(model, "float32", compiled=False)
+        if not rival.is_installed:
+            pytest.skip(f"{model} is not installed")
+        result = sides.rival_step(rival, overrides, 0.0)
+    assert result["steps"] == 3
+    assert result["seconds"] > 0
+
+
+def test_prose_is_filled_and_the_rest_of_a_page_stays(module):
+    page = "# T\n\na\nb\n- c\n  d\n\n| x |\n|---|\n\n```sh\ne\nf\n```\n"
+    assert module("results").wrapped(page) == (
+        "# T\n\na b\n- c d\n\n| x |\n|---|\n\n```sh\ne\nf\n```\n"
+    )
+    assert (
+        module("results").wrapped("word " * 30) == "word " * 19 + "word\n" + "word " * 9 + "word\n"
+    )
