@@ -1,4 +1,4 @@
-"""Run folders -> what they were, how they went, and in what they differ."""
+"""Run folders -> their settings, their figures, and the keys in which they differ."""
 
 import math
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from minigpt.runs.metrics import read_metrics
 from minigpt.runs.run_folder import RunFolder, find_run_folders
 from minigpt.runs.summary import Status, Summary
 
-# Keys that say where a run writes and what it shows, not what it does.
+# Keys that do not affect training: where a run writes and what it shows.
 PLUMBING = ("name", "run_dir", "resume", "callbacks.", "logger.", "data.root",
             "data.eval_batch_size", "trainer.log_every_n_steps", "trainer.enable_")  # fmt: skip
 
-# A key that by default refers to another, and follows it.
+# Keys whose default is the value of another key.
 FOLLOWING = {"model.embd_dropout": "model.dropout", "data.stride": "model.block_size"}
 
 Point = tuple[float, float, float, float]  # step, tokens, seconds of training, value
@@ -26,10 +26,10 @@ Point = tuple[float, float, float, float]  # step, tokens, seconds of training, 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run as its folder tells it. Figures are NaN where the run did not come so far."""
+    """A run as its folder records it. A figure that the run did not reach is NaN."""
 
     folder: RunFolder
-    name: str  # the shortest ending of the path that tells it from the others
+    name: str  # the shortest end of its path that no other run has
     settings: dict[str, Any]  # flat: "optimizer.lr" -> 0.001
     summary: Summary
     experiment: str | None  # the configuration's `name`
@@ -45,12 +45,12 @@ class ComparedRun:
 
     @property
     def train_loss(self) -> float:
-        """The last epoch's."""
+        """Of the last epoch."""
         return self.summary.final.train_loss if self.summary.final else math.nan
 
     @property
     def gap(self) -> float:
-        """Held-out less training loss at the end, in nats; NaN without a validation there."""
+        """Held-out minus training loss of the last epoch, in nats; NaN without a validation."""
         final = self.summary.final
         if final is None or final.val_loss is None:
             return math.nan
@@ -75,7 +75,7 @@ class ComparedRun:
 
     @cached_property
     def flops(self) -> float:
-        """Spent on training."""
+        """Floating-point operations of the training."""
         shape = {
             key.removeprefix("model."): value
             for key, value in self.settings.items()
@@ -89,11 +89,11 @@ class ComparedRun:
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
-        """The metrics, one row a logged step."""
+        """The metrics, one row per logged step."""
         return read_metrics(self.folder.metrics)
 
     def series(self, metric: str) -> list[Point]:
-        """Each time that a metric was logged. Seconds are tokens over the speed at the time."""
+        """The points at which a metric was logged; seconds follow from the logged speed."""
         steps, tokens_seen = self.summary.steps, self.summary.tokens_seen
         if steps > 0 and tokens_seen > 0:
             per_step = tokens_seen / steps
@@ -145,7 +145,7 @@ def _number(value: float | None) -> float:
 
 
 def _names(folders: list[Path]) -> list[str]:
-    """The shortest endings of the paths that tell them apart."""
+    """The shortest ends of the paths that are all different."""
     for depth in range(1, 8):
         names = ["/".join(folder.parts[-depth:]) for folder in folders]
         if len(set(names)) == len(names):
@@ -162,7 +162,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 def differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
     """The keys of the configuration that are not the same in all runs, most important first.
 
-    A key that refers to another is left out where both always change together.
+    A key that defaults to another key's value is left out where both change together.
     """
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     values = {key: [run.settings.get(key) for run in runs] for key in keys}
@@ -177,7 +177,7 @@ def _importance(key: str) -> tuple[int, str]:
 
 
 def ranked(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
-    """Lowest held-out loss first; finished runs before others, and those without a loss last."""
+    """Lowest held-out loss first; then unfinished runs, and those without a loss."""
     return sorted(
         runs,
         key=lambda run: (

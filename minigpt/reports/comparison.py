@@ -40,7 +40,7 @@ def compare(
 
 
 def runs_csv(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
-    """A line a run, in full precision; empty where a run did not come so far."""
+    """One line per run in full precision; a figure that a run did not reach is empty."""
     out = io.StringIO()
     rows = [_row(run, keys) for run in runs]
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
@@ -77,7 +77,7 @@ def _row(run: ComparedRun, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """A whole number without a decimal point; nothing for None and NaN."""
+    """Whole numbers without a decimal point; None and NaN as an empty cell."""
     if value is None or value != value:
         return ""
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,4 +1,4 @@
-"""What a set of runs says, in words with figures."""
+"""Findings about a set of runs, as sentences with figures."""
 
 import math
 import statistics
@@ -89,7 +89,7 @@ def effect_sentence(effect: Effect, deviation: float, best_loss: float) -> str:
 
 
 def _stability(runs: Sequence[ComparedRun]) -> list[str]:
-    """Which runs diverged; the largest rise of the training loss, and of the gradient norm."""
+    """The runs that diverged, the largest rise of a training loss, the largest gradient norm."""
     diverged = [run.name for run in runs if run.summary.status is Status.DIVERGED]
     rises, peaks = [], []
     for run in runs:
@@ -123,7 +123,7 @@ def _generalisation(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def _fairness(runs: Sequence[ComparedRun]) -> list[str]:
-    """Whether the finished runs had the same tokens or the same compute."""
+    """Whether the finished runs used the same number of tokens or the same compute."""
     finished = [run for run in runs if run.is_finished and run.flops > 0]
     if len(finished) < 2:
         return []

@@ -21,7 +21,7 @@ SAMPLES = 8
 def page_content(
     runs: Sequence[ComparedRun], keys: Sequence[str], reproductions: Sequence[Reproduction]
 ) -> dict[str, Any]:
-    """What both pages say."""
+    """The content of both pages."""
     columns, cells = comparison_table(runs, keys)
     finished = sum(run.is_finished for run in runs)
     commits = {run.summary.code_commit or "no commit" for run in runs}
@@ -44,11 +44,11 @@ def page_content(
 
 
 def command_again(run: ComparedRun) -> str:
-    """The commands that make this run again, alone where it was a job of a sweep."""
+    """The commands that repeat this run; a sweep's job is repeated without its sweep."""
     summary = run.summary
     commit = (summary.code_commit or "").removesuffix("-dirty")
     checkout = f"git checkout {commit}\n" if commit else ""
-    # Among a job's overrides stands the value that this job had of what is swept.
+    # A job's overrides hold its own values of the swept keys.
     overrides = [word for word in summary.overrides if not word.lstrip("+").startswith("sweep=")]
     if overrides:
         command = shlex.join(["python", "train.py", *overrides])

@@ -1,4 +1,4 @@
-"""The report's pictures, as SVG that takes the page's colours."""
+"""The report's plots, as SVG in the text colour of the page."""
 
 import io
 import math
@@ -14,12 +14,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from minigpt.reports.compared_runs import ComparedRun, Point
 from minigpt.statistics.pareto import pareto_front
 
-# Okabe and Ito's palette (2008), which the colour-blind can tell apart too, without its black.
+# The palette of Okabe and Ito (2008) for colour-blind readers, without its black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C7300")
 DASHES = ("-", "--", ":")
 INK = "#010203"  # becomes the page's own text colour
-NAMED = len(COLOURS) * len(DASHES)  # runs beyond so many are drawn, but not told apart
-POINTS = 300  # of a curve; more cannot be seen
+NAMED = len(COLOURS) * len(DASHES)  # further runs are drawn in grey and not named
+POINTS = 300  # drawn per curve; more would not be visible
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -43,7 +43,7 @@ STYLE: Any = {
 def curves(runs: Sequence[ComparedRun], ink: str | None = None) -> str:
     """Training and held-out loss over steps, tokens and training time.
 
-    An element to stand in a page, in the page's ink, or with one of its own a file.
+    ink: the text colour, for a file; None gives an element in the text colour of its page.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 6.4), layout="constrained")
@@ -99,7 +99,7 @@ def _curve(
 
 
 def _losses_only(axes: Axes, values: list[float]) -> None:
-    """Leaves out of sight what an untrained network or a divergence would stretch the axis to."""
+    """Limit the axis to most of the losses: the first steps or a divergence would stretch it."""
     finite = sorted(value for value in values if math.isfinite(value))
     if finite:
         low, high = finite[0], finite[min(len(finite) - 1, int(len(finite) * 0.97))]
@@ -200,14 +200,14 @@ def _amount(value: float) -> str:
 
 
 def _svg(figure: Figure, ink: str | None) -> str:
-    """The figure as an element, or with an ink as a file on white."""
+    """The figure as an element of a page; with an ink, as a file on white."""
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=ink is None, metadata={"Date": None})
     text = out.getvalue().replace(INK, ink or "currentColor")
     if ink is not None:
         return text
     text = text[text.index("<svg") :]
-    # Scaled with the page; ids are made one picture's own by matplotlib's hash.
+    # It scales with the page. matplotlib gives each plot its own ids.
     return re.sub(
         r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1
     )

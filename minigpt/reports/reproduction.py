@@ -1,4 +1,4 @@
-"""What a reproduction adds to a report: the figures of a published run beside those made here."""
+"""What a reproduction adds to a report: published figures beside those of our runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ class Section:
 
 
 class Reproduction(Protocol):
-    """A published report whose figures stand beside runs that did what it did."""
+    """A published report, whose figures are shown beside runs with its settings."""
 
     def epoch_losses(self, summary: Summary) -> dict[int, float] | None:
-        """The published training loss by epoch, if this run did what the report did."""
+        """The published training loss by epoch; None if the run has other settings."""
         ...
 
     def section(self, runs: Sequence[ComparedRun]) -> Section | None:
-        """The report's own table beside the runs that match it; None where none does."""
+        """The report's table with the runs that match it; None if no run does."""
         ...

@@ -1,4 +1,4 @@
-"""What a person reads when a run ends: its epochs, the verdict, a sample, and where to look."""
+"""The report printed when a run ends: epochs, verdict, a sample, and what to run next."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from minigpt.runs.summary import Summary
 def print_report(
     run: RunFolder, reproductions: Sequence[Reproduction] = (), console: Console | None = None
 ) -> None:
-    """Print a finished run from its folder alone."""
+    """Print the report of a finished run, read from its folder."""
     console = console or Console(highlight=False)
     summary = run.read_summary()
     published = next(filter(None, (r.epoch_losses(summary) for r in reproductions)), None)
@@ -67,7 +67,7 @@ def _lines(summary: Summary, published: dict[int, float] | None) -> list[tuple[s
 
 
 def epoch_table(summary: Summary, published: dict[int, float] | None) -> Table:
-    """A row an epoch: training and held-out loss and perplexity, and a report's training loss."""
+    """One row per epoch: training and held-out loss, and a published training loss if given."""
     table = Table(title=f"{summary.parameters or 0:,} parameters", title_justify="left")
     columns = ["epoch", "train\nloss", "\nppl", "held-out\nloss", "\nppl", "\nseconds"]
     if published:

@@ -1,4 +1,4 @@
-"""Runs side by side, rounded to what a person reads."""
+"""The table of compared runs, rounded for reading."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ FIGURES = ["parameters", "train loss", "train ppl", "held-out loss", "held-out p
 def comparison_table(
     runs: Sequence[ComparedRun], keys: Sequence[str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Column names and a line of cells for each run; `keys` are the settings that differ."""
+    """Column names, and the cells of each run; `keys` are the settings that differ."""
     columns = ["run", *(key.rpartition(".")[2] for key in keys), *FIGURES]
     return columns, [_cells(run, keys) for run in runs]
 

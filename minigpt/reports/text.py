@@ -1,11 +1,11 @@
-"""Figures as text; what is not known is empty."""
+"""Figures as text; an unknown figure is empty."""
 
 import math
 from typing import Any
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
-    """A number in a format, whole for ","; empty for None, NaN and infinity."""
+    """A formatted number, whole if the format is ","; empty for None, NaN and infinity."""
     if value is None or not math.isfinite(value):
         return ""
     return format(int(value) if form == "," else value, form) + unit
@@ -21,17 +21,17 @@ def duration(seconds: float) -> str:
 
 
 def setting(value: Any) -> str:
-    """A value of the configuration."""
+    """A config value as text."""
     return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
 
 
 def shortened(text: str, most: int = 40) -> str:
-    """The end of a text that is too long for a table, since paths differ there."""
+    """A text too long for a table is cut at its start: paths differ at their ends."""
     return text if len(text) <= most else f"...{text[3 - most :]}"
 
 
 def short_perplexity(perplexity: float | None) -> str:
-    """Two decimals while they mean something, else a whole number."""
+    """Two decimals below 100, else a whole number."""
     if perplexity is None or not math.isfinite(perplexity):
         return ""
     return f"{perplexity:.2f}" if perplexity < 100 else f"{perplexity:,.0f}"

@@ -1,4 +1,4 @@
-"""The reports that are reproduced, as commands hand them to minigpt/reports."""
+"""The reproduced reports, which the commands pass to minigpt/reports."""
 
 from minigpt.reproductions.report_a import ReportA
 from minigpt.reproductions.report_b import ReportB

@@ -12,11 +12,11 @@ TRAIN_LOSS = {1: 4.24, 2: 1.55, 3: 0.88, 5: 0.40, 7: 0.28, 10: 0.23}  # by epoch
 
 
 class ReportA:
-    """Its training losses stand beside a run of the same network on as many batches."""
+    """Shows its training losses beside a run of the same network and batches per epoch."""
 
     def epoch_losses(self, summary: Summary) -> dict[int, float] | None:
         same = (PARAMETERS, BATCHES_PER_EPOCH)
         return TRAIN_LOSS if (summary.parameters, summary.batches_per_epoch) == same else None
 
     def section(self, runs: Sequence[ComparedRun]) -> Section | None:
-        return None  # it is of one run
+        return None  # it has a single run

@@ -31,7 +31,7 @@ NOTE = "The report trained two epochs of 316,593,536 tokens from the web and had
 
 
 class ReportB:
-    """Its table and findings stand beside runs of the same names and sizes."""
+    """Shows its table and findings beside runs of the same names and sizes."""
 
     def epoch_losses(self, summary: Summary) -> dict[int, float] | None:
         return None  # it gives no loss by epoch
@@ -71,7 +71,7 @@ def _row(name: str, run: ComparedRun, baseline: ComparedRun | None) -> list[str]
 
 
 def findings(matches: dict[str, ComparedRun]) -> list[str]:
-    """Each finding of the report and whether it held here, where all three runs finished."""
+    """Each finding of the report and whether it holds here; [] unless all three runs finished."""
     runs = {name: run for name, run in matches.items() if run.is_finished}
     if runs.keys() != RUNS.keys():
         return []

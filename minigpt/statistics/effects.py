@@ -1,4 +1,4 @@
-"""What each setting did: the difference that a key makes between runs that are otherwise alike."""
+"""Effects of settings: what a key changes between runs that are otherwise the same."""
 
 import math
 import statistics
@@ -14,7 +14,7 @@ MARGINAL_SHARE = 0.01
 
 LARGEST_EXPONENT = 709  # of e, in float64
 
-# Of keys that only ever changed together, more changes than these are not worth telling.
+# Keys that only ever change together are left out if they make more changes than these.
 MOST_TOGETHER = 4
 
 
@@ -51,7 +51,7 @@ class Group:
 def group_by_settings(observations: Sequence[Observation]) -> list[Group]:
     """Groups of the same settings; a seed that comes twice in a group counts once.
 
-    The same run again, from another sweep or folder, says nothing about chance.
+    The same run in another sweep or folder says nothing about chance.
     """
     groups: dict[tuple[str, ...], Group] = {}
     for observation in observations:
@@ -63,13 +63,13 @@ def group_by_settings(observations: Sequence[Observation]) -> list[Group]:
 
 
 def seed_deviation(groups: Sequence[Group]) -> float:
-    """How far the seed alone moves a loss: the pooled standard deviation, or NaN."""
+    """Pooled standard deviation of the loss over seeds; NaN without a group of two seeds."""
     return pooled_deviation([group.losses for group in groups])
 
 
 @dataclass(frozen=True)
 class Change:
-    """A key that went from one value to another."""
+    """The change of a key from one value to another."""
 
     key: str
     low: Any
@@ -81,11 +81,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change did, as the mean over the pairs of groups that differ in it alone."""
+    """The effect of a change: the mean over all pairs of groups that differ only in it."""
 
     changes: list[Change]  # several where these keys only ever changed together
     pairs: int
-    loss: float  # nats, the second group less the first
+    loss: float  # nats, the second group minus the first
     seconds: float  # as a share of the first group's
 
     @property
@@ -106,14 +106,14 @@ class Effect:
 def effects(groups: Sequence[Group], keys: Sequence[str]) -> list[Effect]:
     """The effect of each key between its neighbouring values, all other settings being equal.
 
-    A key that never changed alone is taken with the keys that it changed with. Where more than
-    MOST_TOGETHER such changes come together, as in a random search, nothing is said.
+    A key that never changes alone is reported with the keys that change with it, unless there are
+    more than MOST_TOGETHER such changes, as in a random search.
     """
-    told: set[frozenset[str]] = set()
+    reported: set[frozenset[str]] = set()
     all_effects: list[Effect] = []
     for key in keys:
-        for changed in sorted(_smallest_changes(key, groups) - told, key=sorted):
-            told.add(changed)
+        for changed in sorted(_smallest_changes(key, groups) - reported, key=sorted):
+            reported.add(changed)
             of_these = _between_neighbours(key, changed, groups)
             if len(changed) == 1 or len(of_these) <= MOST_TOGETHER:
                 all_effects += of_these
@@ -132,7 +132,7 @@ def _smallest_changes(key: str, groups: Sequence[Group]) -> set[frozenset[str]]:
 
 
 def _between_neighbours(key: str, changed: frozenset[str], groups: Sequence[Group]) -> list[Effect]:
-    """From each value of a key to the next, within groups alike in all but the changed keys."""
+    """Effects from each value of a key to the next, all keys but `changed` being the same."""
     cells: dict[tuple[str, ...], dict[Any, list[Group]]] = {}
     for group in groups:
         rest = tuple(str(value) for k, value in group.settings.items() if k not in changed)

@@ -1,4 +1,4 @@
-"""The trade between two costs."""
+"""The Pareto front of costs and losses."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How far chance alone moves a figure, from runs that differ in their seed alone."""
+"""Spread over seeds: how much a figure varies between runs that differ only in their seed."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> float:
     """The standard deviation within groups, pooled over them; NaN without a group of two.
 
-    Each group's variance counts by its degrees of freedom, its size less one.
+    Each group's variance is weighted by its degrees of freedom, its size minus one.
     """
     several = [group for group in groups if len(group) > 1]
     if not several:

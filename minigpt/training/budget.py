@@ -1,4 +1,4 @@
-"""How long a run is when it gets a number of tokens or operations instead of epochs."""
+"""The length of a run that has a budget of tokens or operations instead of epochs."""
 
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ def steps_for(tokens: float, epoch: EpochTokens) -> int:
 
 
 def count_epoch_tokens(trainer: pl.Trainer, data: TokenDataModule) -> EpochTokens:
-    """What an epoch's steps train on.
+    """The tokens that the steps of an epoch train on.
 
     Exact, except that the text's last block, which may be short, is counted in the last step.
     """
@@ -71,7 +71,7 @@ def count_epoch_tokens(trainer: pl.Trainer, data: TokenDataModule) -> EpochToken
 def apply_budget(
     trainer: pl.Trainer, budget: BudgetConfig, model: GPTConfig, data: TokenDataModule
 ) -> None:
-    """Makes a trainer's run spend its budget to within a batch, with the validations spread out.
+    """Set the length of a run to its budget, within a batch, and spread out its validations.
 
     A budget replaces trainer.max_epochs and trainer.val_check_interval. Raises UserError where
     batches are accumulated, or the number of steps is set as well.

@@ -1,4 +1,4 @@
-"""What it means that a run diverged, and the check that says so."""
+"""The error of a run that diverged, and the check that raises it."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Callbacks and loggers of a configuration that may be made without running a stranger's code."""
+"""Makes the callbacks and loggers of a configuration, all of them or only our own classes."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def _make(key: str, node: Any) -> Any:
 
 
 def make_known_parts(group: str, nodes: Any) -> tuple[list[Any], list[str]]:
-    """The parts whose class we know, and the keys of the others, which are not made.
+    """The parts of our own classes, and the keys of the others, which are not made.
 
     Making a part checks its values. Nothing that a configuration names is imported or called.
     """

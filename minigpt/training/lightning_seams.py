@@ -47,13 +47,13 @@ def position(trainer: pl.Trainer) -> tuple[int, int]:
 
 
 def epochs_completed(checkpoint: dict[str, Any]) -> int:
-    """Whole epochs that a checkpoint has behind it."""
+    """Whole epochs that were done when a checkpoint was saved."""
     progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
     return int(progress["processed"])
 
 
 def batches_done_in(checkpoint: dict[str, Any]) -> int:
-    """Batches of its epoch that a checkpoint has behind it."""
+    """Batches of the epoch that were done when a checkpoint was saved."""
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
     return int(progress["processed"])
 
@@ -76,7 +76,7 @@ def end_after_steps(trainer: pl.Trainer, steps: int) -> None:
 
 
 def batches_done(trainer: pl.Trainer) -> int:
-    """Training batches of this epoch that are done, asked in any hook of training or validation."""
+    """Training batches of this epoch that are done; right in any hook of training or validation."""
     return int(trainer.fit_loop.epoch_loop.batch_progress.current.processed)
 
 
@@ -118,13 +118,13 @@ def settle_position(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
 
 
 def validate_after_batch(trainer: pl.Trainer, due: bool) -> None:
-    """Say whether a validation follows the batch under way; it overrules val_check_interval."""
+    """Set whether a validation follows the current batch, whatever val_check_interval is."""
     never = 2**62
     trainer.val_check_batch = 1 if due else never
 
 
 def hide_later_events(logger: TensorBoardLogger, step: int) -> None:
-    """Make TensorBoard drop what its event files have after a step.
+    """Make TensorBoard ignore what its event files hold after a step.
 
     As SummaryWriter's purge_step does, which Lightning would repeat at every file it opens.
     """

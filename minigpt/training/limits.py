@@ -11,7 +11,7 @@ SPLITS = ("train", "val", "test")
 
 
 def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
-    """Raises UserError for limits that leave no batch, or a validation that can never come."""
+    """Raises UserError for limits that leave no batch, or a validation that never comes."""
     batches = {split: unlimited_batches(trainer, data, split) for split in SPLITS}
     for split in SPLITS:
         limit = getattr(trainer, f"limit_{split}_batches")

@@ -1,4 +1,4 @@
-"""Mean loss over tokens, summed on the device and read only when somebody asks.
+"""Mean loss over tokens, summed on the device and read only when it is asked for.
 
 torchmetrics.MeanMetric does the same in float32, or with checks that cost ten times the update.
 """

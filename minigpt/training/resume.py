@@ -1,4 +1,4 @@
-"""Refuses a resume that cannot go on, before any file of the run is touched."""
+"""Refuses a resume that cannot continue, before any file of the run changes."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from minigpt.training.limits import training_batches
 def check_can_go_on(
     checkpoint: dict[str, Any], trainer: pl.Trainer, data: TokenDataModule, changed: bool
 ) -> None:
-    """Raises UserError where a trainer's length does not fit what a checkpoint has behind it.
+    """Raises UserError if a trainer would end before the place that a checkpoint has reached.
 
     A run that is complete may be resumed as it was, and then tests again; with a changed
-    configuration it may not, since nothing would act.
+    configuration it may not, since the change would have no effect.
     """
     epochs, max_epochs = epochs_completed(checkpoint), trainer.max_epochs
     if max_epochs is not None and 0 <= max_epochs < epochs:

@@ -1,4 +1,4 @@
-"""What the report says of runs whose figures are known."""
+"""The findings and files of a comparison, for runs with known figures."""
 
 import csv
 import math
@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 from tests.written_runs import MODEL, write_report_b, write_run
 
 
-def test_effects_are_between_runs_that_differ_in_nothing_else(tmp_path):
+def test_an_effect_is_between_runs_that_differ_in_one_setting(tmp_path):
     said = findings(find_runs([write_report_b(tmp_path)]))
     assert said[0] == "Best: 2, held-out loss 4.846 (perplexity 127.2)."
     lr = next(line for line in said if line.startswith("optimizer.lr"))
@@ -35,7 +35,7 @@ def test_effects_are_between_runs_that_differ_in_nothing_else(tmp_path):
     )
 
 
-def test_seeds_tell_chance_from_effect(tmp_path):
+def test_several_seeds_separate_an_effect_from_chance(tmp_path):
     for seed, noise in ((1, 0.0), (2, 0.02), (3, -0.02)):
         write_run(tmp_path / f"a{seed}", 5.0 + noise, seed=seed)
         write_run(tmp_path / f"b{seed}", 4.99 + noise, seed=seed, optimizer__lr=5e-4)
@@ -49,7 +49,7 @@ def test_seeds_tell_chance_from_effect(tmp_path):
     assert "chance alone moves it by 0.020" in effects[1]
 
 
-def test_instability_and_gaps_are_told_with_their_run(tmp_path):
+def test_instability_and_gaps_are_reported_with_the_name_of_the_run(tmp_path):
     write_run(tmp_path / "calm", 5.0)
     write_run(tmp_path / "wild", 5.5, train=3.0, seed=2, losses={30: 9.0}, norms={30: 40.0})
     said = " ".join(findings(find_runs([tmp_path])))
@@ -74,7 +74,7 @@ def test_runs_are_ranked_by_held_out_loss_finished_ones_first(tmp_path):
     assert "d diverged: the loss is nan at step 3" in said
 
 
-def test_the_same_run_twice_says_nothing_of_chance(tmp_path):
+def test_a_run_that_is_found_twice_is_not_a_second_seed(tmp_path):
     write_run(tmp_path / "a", 5.0)
     write_run(tmp_path / "b" / "a", 5.0)
     write_run(tmp_path / "c", 4.0, optimizer__lr=5e-4)
@@ -82,7 +82,7 @@ def test_the_same_run_twice_says_nothing_of_chance(tmp_path):
     assert len(find_runs([tmp_path, tmp_path / "a", tmp_path / "." / "c"])) == 3
 
 
-def test_keys_that_only_change_together_are_told_together(tmp_path):
+def test_keys_that_only_change_together_are_reported_together(tmp_path):
     write_run(tmp_path / "none", 5.0)
     write_run(tmp_path / "deep", 4.8, model__n_layer=4)
     write_run(tmp_path / "tied", 4.5, model__tie_weights=True, model__init="torch")
@@ -98,14 +98,14 @@ def test_keys_that_only_change_together_are_told_together(tmp_path):
     ]
 
 
-def test_a_random_search_is_not_told_pair_by_pair(tmp_path):
+def test_a_random_search_is_not_reported_pair_by_pair(tmp_path):
     for i in range(8):
         write_run(tmp_path / str(i), 5.0 - i / 10, optimizer__lr=1e-3 + i * 1e-4,
                   model__dropout=(i * 3 % 8) / 10)  # fmt: skip
     assert not any(" to " in line.partition(":")[0] for line in findings(find_runs([tmp_path])))
 
 
-def test_a_loss_beyond_any_number_and_a_row_cut_short_are_survived(tmp_path):
+def test_an_infinite_perplexity_and_a_row_cut_short_do_not_stop_the_report(tmp_path):
     write_run(tmp_path / "a", 5.0)
     write_run(tmp_path / "b", 900.0, optimizer__lr=1.0)
     with (tmp_path / "a" / "metrics.csv").open("a") as file:
@@ -114,7 +114,7 @@ def test_a_loss_beyond_any_number_and_a_row_cut_short_are_survived(tmp_path):
     assert "perplexity +inf%" in " ".join(said)
 
 
-def test_budgets_that_differ_or_were_not_spent_alike_are_not_called_fair(tmp_path):
+def test_different_budgets_and_unequal_spending_are_not_called_fair(tmp_path):
     for name, tokens, budget in (("a", 1000, 1000), ("b", 2000, 2000), ("c", 900, 1000)):
         write_run(tmp_path / name, 5.0, seed=tokens)
         run = RunFolder(tmp_path / name)
@@ -128,13 +128,13 @@ def test_budgets_that_differ_or_were_not_spent_alike_are_not_called_fair(tmp_pat
     )
 
 
-def test_only_what_differs_and_does_something_is_named(tmp_path):
+def test_only_keys_that_differ_and_affect_training_are_named(tmp_path):
     write_run(tmp_path / "x", 5.0, name="one")
     write_run(tmp_path / "y", 5.0, name="two", optimizer__lr=1.0, seed=2)
     assert differing_keys(find_runs([tmp_path])) == ["optimizer.lr", "seed"]
 
 
-def test_the_files_say_the_same_and_need_no_network(tmp_path):
+def test_all_files_have_the_same_figures_and_need_no_network(tmp_path):
     out = tmp_path / "out"
     compare([write_report_b(tmp_path / "runs")], out)
     with (out / "runs.csv").open(newline="") as file:
@@ -163,7 +163,7 @@ def test_two_hundred_runs_are_reported(tmp_path):
     assert (tmp_path / "out" / "report.html").stat().st_size < 5_000_000
 
 
-def test_what_holds_no_run_is_named(tmp_path, type_minigpt):
+def test_a_folder_without_runs_is_refused_by_name(tmp_path, type_minigpt):
     typed = type_minigpt("compare", "nowhere")
     assert (typed.code, typed.err) == (
         2,
@@ -182,7 +182,7 @@ def test_a_folder_without_a_summary_is_a_run_that_failed(tmp_path):
     assert run.summary.reason == "it stopped before its first step"
 
 
-def test_other_programs_files_are_left_out_and_said_once(tmp_path, type_minigpt):
+def test_folders_of_other_programs_are_left_out_and_reported_once(tmp_path, type_minigpt):
     write_run(tmp_path / "runs" / "a", 5.0)
     for name in ("x", "y"):
         (tmp_path / "runs" / name / ".hydra").mkdir(parents=True)
@@ -209,7 +209,7 @@ def test_an_epoch_without_a_validation_has_an_empty_cell(tmp_path):
     assert row["best_val_loss"] == "5"
 
 
-def test_nothing_is_said_of_divergence_where_nothing_ran(tmp_path):
+def test_divergence_is_not_mentioned_if_no_run_trained(tmp_path):
     run = RunFolder(tmp_path / "a")
     run.write_config({"name": "a", "seed": 1, "model": dict(MODEL), "optimizer": {}, "trainer": {},
                       "data": {"batch_size": 32}})  # fmt: skip
@@ -217,7 +217,7 @@ def test_nothing_is_said_of_divergence_where_nothing_ran(tmp_path):
     assert sentences == ["a failed: it stopped before its first step"]
 
 
-def test_a_backend_that_only_a_notebook_has_changes_nothing(tmp_path):
+def test_a_notebooks_plot_backend_has_no_effect(tmp_path):
     write_run(tmp_path / "a", 5.0)
     backend = "module://matplotlib_inline.backend_inline"
     done = subprocess.run(
@@ -229,7 +229,7 @@ def test_a_backend_that_only_a_notebook_has_changes_nothing(tmp_path):
     assert (tmp_path / "a" / "report.html").stat().st_size > 10_000
 
 
-def test_the_command_to_run_again_survives_the_shell(tmp_path):
+def test_the_command_to_run_again_is_quoted_for_the_shell(tmp_path):
     overrides = [
         "hydra.run.dir=my runs/a,(b)=[c]",
         "data.files=['a b.txt',\"c'd.txt\"]",
@@ -253,7 +253,7 @@ def test_names_of_runs_with_almost_the_same_loss_do_not_overlap(tmp_path):
     assert [drawn.count(f">{name}<") for name in "abc"] == [2, 0, 2]  # in each of two panels
 
 
-def test_a_cell_of_the_heat_map_shows_the_lowest_loss_of_its_runs_and_says_so(tmp_path):
+def test_a_heat_map_cell_shows_the_lowest_loss_of_its_runs_and_the_caption_says_so(tmp_path):
     for i, (lr, n_embd) in enumerate([(1e-3, 128), (1e-3, 256), (5e-4, 128), (5e-4, 256)]):
         for seed, val in ((1, 4.5), (2, 4.25)):
             write_run(tmp_path / f"{i}-{seed}", val, seed=seed, optimizer__lr=lr,
@@ -265,7 +265,7 @@ def test_a_cell_of_the_heat_map_shows_the_lowest_loss_of_its_runs_and_says_so(tm
     assert "Each cell shows the lowest held-out loss of its runs." in page
 
 
-def test_costs_are_drawn_without_any_loss_or_compute(tmp_path):
+def test_costs_are_drawn_for_runs_without_a_loss_or_a_known_compute(tmp_path):
     write_run(tmp_path / "failed", 2.0, status=Status.FAILED)
     assert costs(find_runs([tmp_path])).startswith("<svg")
     write_run(tmp_path / "unknown", 2.0, model__n_layer="x")

@@ -1,4 +1,4 @@
-"""The report as a browser shows it: pictures visible, no errors, nothing asked of the network."""
+"""The report in a browser: its plots are visible, it has no errors and asks for no network."""
 
 import json
 import re
@@ -42,7 +42,7 @@ addEventListener("load", () => {
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_report_renders_by_itself(tmp_path, dark):
+def test_the_report_renders_without_a_network(tmp_path, dark):
     for i, lr in enumerate((1e-3, 5e-4)):
         for j, width in enumerate((128, 256)):
             write_run(tmp_path / "runs" / f"{i}{j}", 5 - 0.3 * j + 0.1 * i, optimizer__lr=lr,

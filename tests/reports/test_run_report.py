@@ -46,14 +46,14 @@ def test_without_held_out_loss_there_is_no_verdict():
     assert verdict(Summary(status=Status.FINISHED)) == "none: the run has no held-out loss"
 
 
-def test_the_deviation_names_the_epoch_that_is_furthest_off():
+def test_the_deviation_names_the_epoch_with_the_largest_difference():
     reference = {1: 4.24, 2: 1.55, 3: 0.88, 10: 0.23}
     text = deviation(summary([4.2, 1.5, 0.75], [8.0, 9.0, 10.0]), reference)
     assert "within 0.13 nats" in text
     assert "epoch 3: 0.75 against 0.88" in text
 
 
-def test_report_as_figures_stand_beside_its_own_experiment_only():
+def test_report_as_figures_are_shown_only_for_its_own_experiment():
     assert ReportA().epoch_losses(summary([4.2], [8.0])) == {
         1: 4.24, 2: 1.55, 3: 0.88, 5: 0.40, 7: 0.28, 10: 0.23,
     }  # fmt: skip
@@ -72,14 +72,14 @@ def test_a_printed_report_fits_a_terminal_and_keeps_brackets(tmp_path, capsys):
     assert "…" not in out  # nothing is cut off
 
 
-def test_without_a_reproduction_there_is_no_column_of_one(tmp_path, capsys):
+def test_without_a_reproduction_the_table_has_no_published_column(tmp_path, capsys):
     run = RunFolder(tmp_path)
     run.write_summary(summary([4.2, 0.2], [8.3, 13.1]))
     print_report(run, console=Console(width=80, highlight=False))
     assert "report's" not in capsys.readouterr().out
 
 
-def test_the_printed_prompt_is_one_that_the_tokenizer_knows(tmp_path, capsys):
+def test_the_printed_prompt_can_be_encoded_by_the_tokenizer(tmp_path, capsys):
     for prompt, typed in (
         ("1 a's", "'--prompt=1 a'\"'\"'s'"),
         ("two\nlines", "--prompt=two"),

@@ -11,7 +11,7 @@ def observed(loss, seed=1, seconds=10.0, **settings):
     return Observation(settings, seed, loss, seconds)
 
 
-def test_a_key_is_compared_between_neighbours_with_all_else_equal():
+def test_a_key_is_compared_between_neighbouring_values_all_else_being_equal():
     groups = group_by_settings(
         [
             observed(5.0, lr=1, width=64),
@@ -34,7 +34,7 @@ def test_a_seed_counts_once_in_a_group():
     assert group.mean_loss == pytest.approx(5.1)
 
 
-def test_an_effect_below_two_deviations_is_marginal():
+def test_an_effect_below_two_standard_deviations_is_marginal():
     groups = group_by_settings(
         [observed(5.0, 1, lr=1), observed(5.2, 2, lr=1), observed(4.9, 1, lr=2),
          observed(5.1, 2, lr=2)]
@@ -46,14 +46,14 @@ def test_an_effect_below_two_deviations_is_marginal():
     assert not effect.is_marginal(0.04, 5.0)
 
 
-def test_with_one_seed_an_effect_below_a_hundredth_is_marginal():
+def test_with_one_seed_an_effect_below_one_percent_of_the_loss_is_marginal():
     groups = group_by_settings([observed(5.0, lr=1), observed(4.9, lr=2)])
     (effect,) = effects(groups, ["lr"])
     assert not effect.is_marginal(math.nan, 4.9)
     assert effect.is_marginal(math.nan, 10.1)
 
 
-def test_a_loss_beyond_exponentials_is_an_infinite_perplexity():
+def test_a_loss_too_large_to_exponentiate_is_an_infinite_perplexity():
     groups = group_by_settings([observed(5.0, lr=1), observed(900.0, lr=2)])
     (effect,) = effects(groups, ["lr"])
     assert effect.perplexity == math.inf

@@ -14,8 +14,8 @@ from minigpt.model.loss import IGNORE, next_token_loss
 from minigpt.training.callbacks.alignment_guard import (
     check_causality,
     check_first_loss,
-    check_loss,
     check_targets,
+    check_training_loss,
 )
 from minigpt.training.lit_gpt import LitGPT
 from tests.model.test_gpt import SMALL
@@ -70,12 +70,12 @@ def test_a_loss_on_other_tokens_than_the_next_is_caught_on_an_untrained_network(
     def shifted_once_more(batch):
         return next_token_loss(net.hidden(batch[0]).roll(1, 1), head.weight, head.bias, batch[1])
 
-    check_loss(right, net, inputs)
+    check_training_loss(right, net, inputs)
     with torch.no_grad():
         net.head.weight.mul_(8)  # as many nats apart as 64 wide states are
-    check_loss(right, net, inputs)
+    check_training_loss(right, net, inputs)
     with pytest.raises(UserError, match="the loss compares other tokens than the next"):
-        check_loss(shifted_once_more, net, inputs)
+        check_training_loss(shifted_once_more, net, inputs)
 
 
 def test_the_first_loss_is_near_ln_of_the_vocabulary():

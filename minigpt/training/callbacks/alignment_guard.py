@@ -47,7 +47,7 @@ class AlignmentGuard(pl.Callback):
             check_targets(inputs, targets)
             check_causality(lit.net, inputs)
             loss = lit.loss((inputs, targets)).item()
-            check_loss(lit.loss, lit.net, inputs)
+            check_training_loss(lit.loss, lit.net, inputs)
             if trainer.global_step == 0:
                 check_first_loss(loss, lit.net.config.vocab_size)
         lit.train(was_training)
@@ -121,7 +121,7 @@ def check_causality(net: GPT, inputs: Tensor) -> None:
             )
 
 
-def check_loss(loss: Callable[[Batch], Tensor], net: GPT, inputs: Tensor) -> None:
+def check_training_loss(loss: Callable[[Batch], Tensor], net: GPT, inputs: Tensor) -> None:
     """Raises UserError unless the training loss of target i alone is that of logits i.
 
     One target at a time: an untrained model's mean over a batch is ln(V) for any targets.
