@@ -15,6 +15,8 @@ from tests.conftest import REPOSITORY, run_folders
 
 SHORT = [f"trainer.limit_{part}_batches=1" for part in ("train", "val", "test")]
 SHORT += ["trainer.max_epochs=1"]
+# A head of a hundred characters: a sweep's many jobs would spend their time on GPT-2's.
+SMALL = ["data.tokenizer=char", "data.vocab_size=null"]
 
 BLOCKS = re.findall(r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text("utf-8"), re.S)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
@@ -50,7 +52,8 @@ def test_a_command_of_the_readme_runs(command, type_train, type_minigpt, tmp_pat
         monkeypatch.setattr(verify_resume, "verify_resume", lambda *arguments: print(*arguments))
     words = ["budget.tokens=512" if word.startswith("budget.tokens=") else word for word in words]
     if words[:2] == ["python", "train.py"]:
-        typed = type_train(*words[2:], *([] if "resume" in command else SHORT))
+        small = SMALL if "-m" in words or "+sweep=seeds" in words else []
+        typed = type_train(*words[2:], *small, *([] if "resume" in command else SHORT))
     else:
         assert words[0] == "minigpt"
         typed = type_minigpt(*words[1:])

@@ -11,7 +11,7 @@ import pytest
     "module", ["minigpt.commands.train", "minigpt.commands.main", "minigpt.commands.sweep"]
 )
 def test_a_backend_that_is_not_installed_has_no_effect(module):
-    code = f"import {module}, lightning.pytorch, minigpt.reports.plots"
+    code = f"import {module}, minigpt.training.build, minigpt.reports.plots"
     environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
