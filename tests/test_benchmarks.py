@@ -128,6 +128,46 @@ def test_a_side_trains(module, monkeypatch, tmp_path, model):
     assert result["seconds"] > 0
 
 
+def test_the_gpu_page_is_written_at_toy_size_without_a_gpu(module, monkeypatch, capsys):
+    """A method of the loss that cannot run is a row that says why."""
+    gpu, sides = module("gpu"), module("gpu_sides")
+    if sides.DEVICE.type == "cuda":
+        pytest.skip("compiles every side on a GPU, which takes minutes")
+    monkeypatch.setattr(sides, "METHODS", ("auto", "dense", "absent"))
+    dense = sides.next_token_loss
+
+    def next_token_loss(*args):
+        if args[-1] == "absent":
+            raise ImportError("absent is not installed")
+        return dense(*args)
+
+    monkeypatch.setattr(sides, "next_token_loss", next_token_loss)
+    monkeypatch.setattr(gpu, "product_rate", lambda seconds: 100e9)
+    monkeypatch.setattr(gpu, "EXPERIMENTS", {"mini": ["experiment=memorize"]})
+    monkeypatch.setattr(
+        "sys.argv", ["gpu.py", "--toy", "--stdout", "--configs", "mini", "--no-comparison"]
+    )
+    gpu.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| mini")]
+    names = [row.split(" | ")[1] for row in rows]
+    assert names == [
+        "minigpt",
+        "bare loop",
+        "dense float32, bare",
+        "minigpt, loss=dense",
+        "minigpt, loss=absent",
+        "dense",
+        "absent",
+        "Liger, called directly",
+        "cut-cross-entropy, called directly",
+    ]
+    measured = [name for name, row in zip(names, rows, strict=True) if row.endswith("% |")]
+    assert measured == [*names[:4], "dense"]
+    assert "not run: loss" in rows[4]
+    assert "not run: absent is not installed" in rows[6]
+    assert "not run: No module named 'liger_kernel'" in rows[7]
+
+
 def test_prose_is_filled_and_the_rest_of_a_page_stays(module):
     page = "# T\n\na\nb\n- c\n  d\n\n| x |\n|---|\n\n```sh\ne\nf\n```\n"
     assert module("results").wrapped(page) == (
