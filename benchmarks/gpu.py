@@ -40,12 +40,13 @@ from minigpt.model.gpt import GPTConfig, count_parameters, training_flops_per_to
 from minigpt.version import code_commit
 
 TOY = ["model.n_layer=1", "model.n_embd=16", "model.block_size=16"]
+TOY_COMPARISON = ["trainer.limit_val_batches=1", "trainer.limit_test_batches=1"]
 COMPARED = ("baseline", "lower_lr", "wider")
 
 Result = dict[str, float] | str  # seconds and peak bytes, or an error
 
 
-def comparison(store: str | None, tokens: float, toy: list[str], seconds: float) -> str:
+def comparison(store: str | None, tokens: float, overrides: list[str], seconds: float) -> str:
     """The report of the three experiments, each trained on so many tokens.
 
     They train on a token store; without one on the experiments' own text, which needs no download.
@@ -54,7 +55,7 @@ def comparison(store: str | None, tokens: float, toy: list[str], seconds: float)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(REPOSITORY / "train.py"), "-m",
                    f"experiment={','.join(COMPARED)}", *data, f"budget.tokens={tokens}",
-                   f"hydra.sweep.dir={folder}/sweep", *toy]  # fmt: skip
+                   f"hydra.sweep.dir={folder}/sweep", *overrides]  # fmt: skip
         try:
             process = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, check=False, timeout=seconds
@@ -121,8 +122,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             results["configs"][experiment] = config
     if args.comparison:
         seconds = max(end - time.perf_counter(), 10)
-        tokens = 20_000 if args.toy else args.tokens
-        results["comparison"] = comparison(args.store, tokens, toy_overrides, seconds)
+        tokens = 5_000 if args.toy else args.tokens
+        overrides = [*TOY, *TOY_COMPARISON] if args.toy else []
+        results["comparison"] = comparison(args.store, tokens, overrides, seconds)
     return results
 
 
