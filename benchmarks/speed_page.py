@@ -5,11 +5,10 @@ from typing import Any
 
 from machine import HELD
 from results import markdown_table, spread
-from train_sides import RIVALS
+from train_sides import EAGER_FLOAT32, RIVALS
 
 Row = dict[str, Any]  # one round: side -> its result, and the machine's product rates
 
-EAGER_FLOAT32 = [t for t, r in RIVALS.items() if r.precision == "float32" and not r.compiled]
 DENSE = "plain, float32"  # the side whose memory is the measure
 
 
@@ -166,12 +165,12 @@ minimum and the maximum; a ratio is taken within a round, so it is not the ratio
 - *minigpt*: the run of `train.py` under Lightning, with its default settings, callbacks and loggers
   but without checkpoints.
 
-The best rival is the fastest of all of these in its round. A side that takes over ten times as long
-as the fastest in the first round is not measured again. On all sides waiting threads give up their
-core early, as in `train.py`. Memory is the peak of the whole process, Python and torch included.
-Work is six operations per token and parameter of the blocks and the head. The share is that of the
-fastest matrix product measured in the same round, in the precision that minigpt uses. The raw
-figures are in [speed.json](speed.json).
+The best rival is the fastest of all of these in its round. Except in eager float32, a side that
+takes over ten times as long as the fastest in the first round is not measured again. On all sides
+waiting threads give up their core early, as in `train.py`. Memory is the peak of the whole process,
+with Python and torch, and on minigpt's side with Lightning. Work is six operations per token and
+parameter of the blocks and the head. The share is that of the fastest matrix product measured in
+the same round, in the precision that minigpt uses. The raw figures are in [speed.json](speed.json).
 
 {summary(stored)}
 

@@ -46,6 +46,7 @@ RIVALS = {
         for model in ("plain", "transformers", "litgpt")
     )
 }
+EAGER_FLOAT32 = [t for t, r in RIVALS.items() if r.precision == "float32" and not r.compiled]
 
 
 @dataclass
@@ -74,13 +75,12 @@ def rival_step(rival: Rival, overrides: list[str], seconds: float) -> dict[str, 
     import torch
     import torch.nn.functional as F
 
-    from minigpt.config import compose_config
-    from minigpt.training.build import build_data
+    from minigpt.config import build, compose_config
+    from minigpt.model.gpt import GPTConfig
 
     cfg = compose_config(overrides)
-    data, config = build_data(cfg)
     torch.manual_seed(1)
-    net = _network(rival.model, config).train()
+    net = _network(rival.model, build(GPTConfig, "model", cfg.model)).train()
 
     def loss_of(inputs: Any, targets: Any) -> Any:
         logits = net(inputs).logits if rival.model == "transformers" else net(inputs)
@@ -89,7 +89,7 @@ def rival_step(rival: Rival, overrides: list[str], seconds: float) -> dict[str, 
     compute = torch.compile(loss_of) if rival.compiled else loss_of
     optimizer = torch.optim.AdamW(net.parameters(), cfg.optimizer.lr, fused=True)
     times = StepTimes(seconds)
-    for inputs, targets in _forever(data.train_dataloader()):
+    for inputs, targets in training_batches(cfg):
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=rival.precision == "bfloat16"):
             loss = compute(inputs, targets)
@@ -114,6 +114,22 @@ def _network(model: str, config: Any) -> Any:
     from minigpt.model.gpt import GPT
 
     return GPT(config)
+
+
+def training_batches(cfg: Any) -> Iterator[Any]:
+    """The batches of a run, without Lightning, whose import would count as a rival's memory."""
+    from minigpt.batches.blocks import Blocks
+    from minigpt.batches.config import DataConfig
+    from minigpt.batches.loader import BlockBatches, BlockLoader
+    from minigpt.config import build
+    from minigpt.model.loss import IGNORE
+    from minigpt.tokens.prepare import prepare
+
+    config = build(DataConfig, "data", cfg.data)
+    tokens = prepare(config).store.tokens("train")
+    blocks = Blocks(tokens, cfg.model.block_size, config.stride, IGNORE)
+    batches = BlockBatches(blocks, config.batch_size, cfg.seed, rank=0, world_size=1)
+    return _forever(BlockLoader(batches, config.num_workers, None))
 
 
 def _forever(batches: Any) -> Iterator[Any]:

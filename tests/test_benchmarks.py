@@ -4,7 +4,10 @@ import importlib
 import json
 
 import pytest
+import torch
 
+from minigpt.config import compose_config
+from minigpt.training.build import build_data
 from tests.conftest import REPOSITORY
 from tests.test_docs import prose_of_markdown, too_wide
 
@@ -89,8 +92,8 @@ def test_a_page_has_every_kind_of_processor_and_fits_a_diff(module):
 
 
 def test_only_a_side_ten_times_as_slow_as_the_fastest_is_not_repeated(module):
-    rows = [row(1.0, plain_float32=10.0, transformers_float32=10.1)]
-    assert module("train_step").slow_sides(rows) == {"transformers, float32"}
+    rows = [row(1.0, plain_float32=20.0, plain_bfloat16=10.0, transformers_bfloat16=10.1)]
+    assert module("train_step").slow_sides(rows) == {"transformers, bfloat16"}
 
 
 def test_rounds_are_added_only_to_those_of_the_same_machine_and_libraries(module, monkeypatch):
@@ -102,6 +105,53 @@ def test_rounds_are_added_only_to_those_of_the_same_machine_and_libraries(module
     monkeypatch.setattr(script, "empty_results", lambda: {**results(), "machine": "another"})
     with pytest.raises(SystemExit, match="of another machine or libraries"):
         script.continued(stored, ["base"], add=True)
+
+
+def test_an_interrupted_run_keeps_its_rounds_and_is_continued(module, monkeypatch, tmp_path):
+    files, script = module("results"), module("train_step")
+    monkeypatch.setattr(files, "RESULTS", tmp_path)
+    sides = ("plain, float32", "plain, bfloat16")
+    monkeypatch.setattr(script, "RIVALS", {side: script.RIVALS[side] for side in sides})
+    rounds = iter([1.0, 1.0, None, 2.0])
+    measured = []
+
+    def run_script(script, *arguments, folder):
+        side = arguments[1]
+        measured.append(side)
+        if side == "minigpt" and (seconds := next(rounds)) is None:
+            raise KeyboardInterrupt
+        if side == "minigpt":
+            return row(seconds)["minigpt"]
+        if side == "rate":
+            return row(1.0)["rate"]
+        return {"seconds": 30.0, "peak": 1, "losses": [1.0]}
+
+    monkeypatch.setattr(script, "run_script", run_script)
+    monkeypatch.setattr("sys.argv", ["train_step.py", "--rounds", "3", "--configs", "mini"])
+    with pytest.raises(KeyboardInterrupt):
+        script.main()
+    monkeypatch.setattr(
+        "sys.argv", ["train_step.py", "--rounds", "1", "--configs", "mini", "--add"]
+    )
+    script.main()
+    (kind,) = files.stored_kinds("speed").values()
+    rows = kind["configs"]["mini"]
+    assert [r["minigpt"]["seconds"] for r in rows] == [1.0, 1.0, 2.0]
+    # 30 times as slow as minigpt in the first round, so not measured again.
+    assert [measured.count(side) for side in sides] == [3, 1]
+    assert "rounds of each configuration: 3." in " ".join(
+        (tmp_path / "speed.md").read_text().split()
+    )
+    assert "1 of 3 rounds" in (tmp_path / "speed.md").read_text()
+
+
+def test_a_rival_trains_on_the_batches_of_the_run(module, tmp_path):
+    cfg = compose_config([*TINY, f"data.root={tmp_path}"])
+    data, _ = build_data(cfg)
+    own, rivals = iter(data.train_dataloader()), module("train_sides").training_batches(cfg)
+    for _ in range(3):
+        for ours, theirs in zip(next(own), next(rivals), strict=True):
+            assert torch.equal(ours, theirs)
 
 
 def test_steps_are_timed_after_the_warm_up_until_there_are_enough(module):
@@ -126,6 +176,46 @@ def test_a_side_trains(module, monkeypatch, tmp_path, model):
         result = sides.rival_step(rival, overrides, 0.0)
     assert result["steps"] == 3
     assert result["seconds"] > 0
+
+
+def test_the_gpu_page_is_written_at_toy_size_without_a_gpu(module, monkeypatch, capsys):
+    """A method of the loss that cannot run is a row that says why."""
+    gpu, sides = module("gpu"), module("gpu_sides")
+    if sides.DEVICE.type == "cuda":
+        pytest.skip("compiles every side on a GPU, which takes minutes")
+    monkeypatch.setattr(sides, "METHODS", ("auto", "dense", "absent"))
+    dense = sides.next_token_loss
+
+    def next_token_loss(*args):
+        if args[-1] == "absent":
+            raise ImportError("absent is not installed")
+        return dense(*args)
+
+    monkeypatch.setattr(sides, "next_token_loss", next_token_loss)
+    monkeypatch.setattr(gpu, "product_rate", lambda seconds: 100e9)
+    monkeypatch.setattr(gpu, "EXPERIMENTS", {"mini": ["experiment=memorize"]})
+    monkeypatch.setattr(
+        "sys.argv", ["gpu.py", "--toy", "--stdout", "--configs", "mini", "--no-comparison"]
+    )
+    gpu.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| mini")]
+    names = [row.split(" | ")[1] for row in rows]
+    assert names == [
+        "minigpt",
+        "bare loop",
+        "dense float32, bare",
+        "minigpt, loss=dense",
+        "minigpt, loss=absent",
+        "dense",
+        "absent",
+        "Liger, called directly",
+        "cut-cross-entropy, called directly",
+    ]
+    measured = [name for name, row in zip(names, rows, strict=True) if row.endswith("% |")]
+    assert measured == [*names[:4], "dense"]
+    assert "not run: loss" in rows[4]
+    assert "not run: absent is not installed" in rows[6]
+    assert "not run: No module named 'liger_kernel'" in rows[7]
 
 
 def test_prose_is_filled_and_the_rest_of_a_page_stays(module):
