@@ -3,7 +3,9 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from tiktoken_ext.openai_public import r50k_pat_str
 
 from minigpt.errors import UserError
+from minigpt.tokens.fast_encoder import FastEncoder, NotFastError
+
+BatchEncoder = Callable[[Sequence[str]], list[NDArray[np.uint32]]]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -29,7 +34,10 @@ class Tokenizer(Protocol):
     fingerprint: str  # sha256 of everything that the ids of a text depend on
 
     def encode(self, text: str) -> list[int]: ...
-    def encode_to_numpy(self, text: str) -> NDArray[np.uint32]: ...
+    def batch_encoder(self) -> BatchEncoder:
+        """The fastest way to encode many texts; threads may share it."""
+        ...
+
     def decode(self, ids: Iterable[int]) -> str: ...
     def spec(self) -> dict[str, Any]:
         """What a checkpoint stores, for `from_spec` to make this tokenizer again."""
@@ -52,8 +60,13 @@ class BytePairTokenizer:
     def encode(self, text: str) -> list[int]:
         return self._encoding.encode_ordinary(text)
 
-    def encode_to_numpy(self, text: str) -> NDArray[np.uint32]:
-        return self._encoding.encode_to_numpy(text, disallowed_special=())
+    def batch_encoder(self) -> BatchEncoder:
+        try:
+            return FastEncoder(self._encoding).encode_batch
+        except NotFastError as reason:
+            print(f"tokenizer {self.name}: {reason}, so preparing takes longer", file=sys.stderr)
+        encode = partial(self._encoding.encode_to_numpy, disallowed_special=())
+        return lambda texts: [encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         # A model's head may be wider than its encoding: an id beyond it has no text.
@@ -84,8 +97,8 @@ class CharTokenizer:
                 "tokenizer's corpus (tokenizer char); leave it out"
             ) from None
 
-    def encode_to_numpy(self, text: str) -> NDArray[np.uint32]:
-        return np.array(self.encode(text), np.uint32)
+    def batch_encoder(self) -> BatchEncoder:
+        return lambda texts: [np.array(self.encode(text), np.uint32) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.alphabet[i] if i < self.n_vocab else "\ufffd" for i in ids)
