@@ -78,9 +78,11 @@ def characters(files: list[str]) -> int:
 
 def tiktoken_seconds(files: list[str]) -> float:
     """tiktoken's batch call on texts that are in memory already."""
-    from minigpt.tokens.tokenizer import gpt2_encoding
+    from minigpt.tokens.tokenizer import BytePairTokenizer, load_tokenizer
 
-    encoding, texts = gpt2_encoding(), list(texts_of(files))
+    tokenizer, texts = load_tokenizer("gpt2"), list(texts_of(files))
+    assert isinstance(tokenizer, BytePairTokenizer)
+    encoding = tokenizer.encoding
     start = time.perf_counter()
     encoding.encode_ordinary_batch(texts, num_threads=os.cpu_count() or 1)
     return time.perf_counter() - start

@@ -144,7 +144,10 @@ class _Writer:
         part.documents[split] += 1
         if split == "train":
             self.train_tokens += count
-        domain = part.domains.setdefault(_printable(document.domain), {"documents": 0, "tokens": 0})
+        name = _printable(document.domain)
+        if name not in part.domains:
+            part.domains[name] = {"documents": 0, "tokens": 0}
+        domain = part.domains[name]
         domain["documents"] += 1
         domain["tokens"] += count
         if count > part.longest["tokens"]:
@@ -196,4 +199,4 @@ class _Writer:
 
 def _printable(name: str) -> str:
     """A file's name may hold bytes that are not UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()

@@ -11,9 +11,9 @@ import pytest
 
 from minigpt.tokens import fast_encoder
 from minigpt.tokens.fast_encoder import AGREE, DIFFER, UNKNOWN, FastEncoder
-from minigpt.tokens.tokenizer import gpt2_encoding
+from minigpt.tokens.tokenizer import load_tokenizer
 
-ENCODING = gpt2_encoding()
+ENCODING = load_tokenizer("gpt2").encoding
 
 # Planes 4 to 13 have no characters and 15 and 16 are for private use: there a sample will do.
 POINTS = [*range(0xD800), *range(0xE000, 0x40000), *range(0x40000, 0x110000, 61)]
@@ -22,9 +22,13 @@ POINTS = [*range(0xD800), *range(0xE000, 0x40000), *range(0x40000, 0x110000, 61)
 CONTEXTS = "a{0}a1{0}1!{0}! {0} {0}{0}'s{0}'ll\n{0}\n\n\t{0}  {0}"
 
 
+def make():
+    return FastEncoder(ENCODING._pat_str, ENCODING._mergeable_ranks, ENCODING.encode_to_numpy)
+
+
 @pytest.fixture(scope="module")
 def fast():
-    return FastEncoder(ENCODING)
+    return make()
 
 
 def ids_of(texts):
@@ -98,7 +102,7 @@ def test_an_engine_that_remembers_too_much_starts_anew_with_the_same_ids(monkeyp
     monkeypatch.setattr(fast_encoder, "MEASURED_CHARS", 100)
     monkeypatch.setattr(fast_encoder, "BLIND_CHARS", 100)
     monkeypatch.setattr(fast_encoder, limit, value)
-    fast = FastEncoder(ENCODING)
+    fast = make()
     first = fast._engine
     assert_same_ids(fast, ["short"])
     assert fast._engine is first
