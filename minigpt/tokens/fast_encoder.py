@@ -13,7 +13,7 @@ import threading
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import not_
+from operator import itemgetter, not_
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +145,10 @@ def _gigatoken(ranks: dict[bytes, int]) -> Any:
         import gigatoken
     except ImportError:
         raise NotFastError("the package gigatoken is not installed") from None
-    lines = (
+    lines = [
         b"%b %d\n" % (b2a_base64(token, newline=False), rank)
-        for token, rank in sorted(ranks.items(), key=lambda item: item[1])
-    )
+        for token, rank in sorted(ranks.items(), key=itemgetter(1))
+    ]
     try:
         with tempfile.TemporaryDirectory() as folder:  # it reads tokens from a file only
             path = Path(folder, "ranks.tiktoken")

@@ -56,10 +56,8 @@ class BytePairTokenizer:
         self.name = name
         self.n_vocab = max(*ranks.values(), *special_tokens.values()) + 1
         self.end_of_text = special_tokens.get(END_OF_TEXT)
-        digest = hashlib.sha256(pattern.encode())
-        for token, rank in ranks.items():
-            digest.update(b"%d %b\n" % (rank, token))
-        self.fingerprint = digest.hexdigest()
+        table = b"".join([b"%d %b\n" % (rank, token) for token, rank in ranks.items()])
+        self.fingerprint = hashlib.sha256(pattern.encode() + table).hexdigest()
         self._pattern, self._ranks, self._special_tokens = pattern, ranks, special_tokens
 
     @cached_property
