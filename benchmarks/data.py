@@ -8,6 +8,7 @@ Where there is an alternative to compare with, both sides take turns. A preparat
 command in a process of its own.
 """
 
+import filecmp
 import os
 import platform
 import statistics
@@ -46,10 +47,13 @@ def preparation(
     files: list[str], corpus: list[str], folder: Path, rounds: int
 ) -> tuple[Rows, float]:
     """Speed and memory of `minigpt prepare` beside tiktoken, and the median peak in MiB."""
-    tiktoken, prepared = [], []
+    tiktoken, prepared, slow = [], [], []
     for i in range(rounds):
+        roots = [f"data.root={folder}/{i}", f"data.root={folder}/slow-{i}"]
         tiktoken.append(in_process("tiktoken_seconds", files))
-        prepared.append(minigpt_command(["prepare", *corpus, f"data.root={folder}/{i}"]))
+        prepared.append(minigpt_command(["prepare", *corpus, roots[0]]))
+        slow.append(minigpt_command(["prepare", *corpus, roots[1]], gigatoken=False))
+        check_same_store(folder / f"{i}", folder / f"slow-{i}")
     mb = in_process("characters", files) / 1e6
     ratios = [t / p["preparation"] for t, p in zip(tiktoken, prepared, strict=True)]
     repeated = [
@@ -60,12 +64,22 @@ def preparation(
         ("tiktoken's `encode_ordinary_batch` alone, all cores, MB/s",
          spread([mb / t for t in tiktoken], ",.1f")),
         ("a preparation, MB/s", spread([mb / p["preparation"] for p in prepared], ",.1f")),
+        ("... without gigatoken (the store has the same bytes), MB/s",
+         spread([mb / p["preparation"] for p in slow], ",.1f")),
         ("... with the start of its command, MB/s",
          spread([mb / p["seconds"] for p in prepared], ",.1f")),
         ("speed of a preparation relative to tiktoken", spread(ratios)),
         ("`minigpt prepare` again, up to date, s", spread([r["seconds"] for r in repeated])),
         ("peak memory of a preparation, MiB", spread(peaks, ",.0f")),
     ], statistics.median(peaks)  # fmt: skip
+
+
+def check_same_store(root: Path, other_root: Path) -> None:
+    """Exits if the stores below two folders differ in a byte."""
+    (store,), (other,) = root.glob("files-*"), other_root.glob("files-*")
+    for path in store.iterdir():
+        if not filecmp.cmp(path, other / path.name, shallow=False):
+            raise SystemExit(f"{path} and {other / path.name} differ")
 
 
 def long_texts(files: list[str], folder: Path, quick: bool) -> Rows:

@@ -33,16 +33,24 @@ def in_process(function: str, *arguments: Any) -> Any:
     return json.loads(process.stdout)
 
 
-def minigpt_command(arguments: list[str]) -> dict[str, float]:
+WITHOUT_GIGATOKEN = """
+import sys
+from minigpt.commands.main import main
+sys.modules["gigatoken"] = None
+main(sys.argv[1:])
+"""
+
+
+def minigpt_command(arguments: list[str], gigatoken: bool = True) -> dict[str, float]:
     """Run a `minigpt` command: its seconds, those of the preparation in it, and its peak MiB.
 
     Call this while the calling process is small: a new process inherits its parent's peak memory.
+    gigatoken: whether that package can be imported.
     """
+    program = ["-m", "minigpt.commands.main"] if gigatoken else ["-c", WITHOUT_GIGATOKEN]
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "minigpt.commands.main", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, *program, *arguments], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     output = process.stdout.read()
@@ -70,9 +78,11 @@ def characters(files: list[str]) -> int:
 
 def tiktoken_seconds(files: list[str]) -> float:
     """tiktoken's batch call on texts that are in memory already."""
-    from minigpt.tokens.tokenizer import gpt2_encoding
+    from minigpt.tokens.tokenizer import BytePairTokenizer, load_tokenizer
 
-    encoding, texts = gpt2_encoding(), list(texts_of(files))
+    tokenizer, texts = load_tokenizer("gpt2"), list(texts_of(files))
+    assert isinstance(tokenizer, BytePairTokenizer)
+    encoding = tokenizer.encoding
     start = time.perf_counter()
     encoding.encode_ordinary_batch(texts, num_threads=os.cpu_count() or 1)
     return time.perf_counter() - start

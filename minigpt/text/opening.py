@@ -86,13 +86,22 @@ def _unpack(path: Path, packed: BinaryIO) -> tuple[Any, tuple[type[Exception], .
     """A stream of a compressed file's content, and the errors that a damaged file raises."""
     match path.suffix.lower():
         case ".gz":
-            return gzip.GzipFile(fileobj=packed), (EOFError, gzip.BadGzipFile, zlib.error)
+            return _unpack_gzip(packed)
         case ".bz2":
             return bz2.BZ2File(packed), (EOFError,)
         case ".xz":
             return lzma.LZMAFile(packed), (EOFError, lzma.LZMAError)
     pyarrow = import_optional("pyarrow", path)
     return pyarrow.CompressedInputStream(pyarrow.PythonFile(packed, mode="r"), "zstd"), (OSError,)
+
+
+def _unpack_gzip(packed: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
+    """By isal, where it is installed, in a third of the time that Python's own takes."""
+    try:
+        from isal import igzip, igzip_lib
+    except ImportError:
+        return gzip.GzipFile(fileobj=packed), (EOFError, gzip.BadGzipFile, zlib.error)
+    return igzip.IGzipFile(fileobj=packed), (EOFError, gzip.BadGzipFile, igzip_lib.IsalError)
 
 
 class _NamedErrors(io.RawIOBase):

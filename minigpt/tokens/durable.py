@@ -31,7 +31,7 @@ class Shard:
         self.buffer = bytearray()
 
     def write(self, ids: Ids) -> None:
-        self.buffer += ids.tobytes()
+        self.buffer += ids.data
         if len(self.buffer) >= COPY_BYTES:
             self._flush()
 

@@ -5,13 +5,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from minigpt.text.document import Document
 from minigpt.tokens.sharded import Ids
 from minigpt.tokens.split import Digest
-from minigpt.tokens.tokenizer import Tokenizer, id_dtype
+from minigpt.tokens.tokenizer import BatchEncoder
 
 BATCH_CHARS = 1 << 18  # text that a thread is handed at a time
+AHEAD_CHARS = BATCH_CHARS * ((os.cpu_count() or 1) + 2)
 
 
 @dataclass(slots=True)
@@ -19,38 +23,50 @@ class Piece:
     """A document, or a piece of one too long to hold, on its way through the tokenizer."""
 
     document: Document
-    text: str
+    text: str  # empty once it is tokenized
+    chars: int
     whole: Digest | None = None  # of the document; only its last piece carries it
     alone: bool = True  # the document has no other piece
     ids: Ids | None = None  # None for a document that a finished part holds
 
 
 def tokenized(
-    documents: Iterable[Document], tokenizer: Tokenizer, skip: int, pool: ThreadPoolExecutor
-) -> Iterator[Piece]:
-    """Pieces in order, a few batches ahead of their use.
+    documents: Iterable[Document],
+    encode: BatchEncoder,
+    dtype: np.dtype[Any],
+    skip: int,
+    pool: ThreadPoolExecutor,
+) -> Iterator[list[Piece]]:
+    """Batches of pieces in order, made a little ahead of their use.
 
     The first `skip` documents are in finished parts; they are hashed but not tokenized. Threads
-    are enough, since tiktoken releases Python's lock while it encodes.
+    are enough, since the tokenizers release Python's lock while they encode.
     """
-    dtype = id_dtype(tokenizer.n_vocab - 1)
 
-    def work(batch: list[Piece], encode: bool) -> list[Piece]:
+    def work(batch: list[Piece], is_new: bool) -> list[Piece]:
         for piece in batch:
             if piece.alone:
                 piece.whole = Digest(piece.text)
-            if encode:
-                piece.ids = tokenizer.encode_to_numpy(piece.text).astype(dtype)
+        if is_new:
+            rows = encode([piece.text for piece in batch])
+            for piece, ids in zip(batch, rows, strict=True):
+                piece.ids = ids.astype(dtype)
+        for piece in batch:
+            piece.text = ""
         return batch
 
-    waiting: deque[Future[list[Piece]]] = deque()
-    ahead = 2 * (os.cpu_count() or 1) + 2
-    for batch, encode in _batches(documents, skip):
-        waiting.append(pool.submit(work, batch, encode))
-        if len(waiting) > ahead:
-            yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
+    waiting: deque[tuple[Future[list[Piece]], int]] = deque()
+    ahead = 0  # characters
+    for batch, is_new in _batches(documents, skip):
+        size = sum(piece.chars + 1 for piece in batch)
+        waiting.append((pool.submit(work, batch, is_new), size))
+        ahead += size
+        while ahead > AHEAD_CHARS:
+            future, size = waiting.popleft()
+            ahead -= size
+            yield future.result()
+    for future, _ in waiting:
+        yield future.result()
 
 
 def _batches(documents: Iterable[Document], skip: int) -> Iterator[tuple[list[Piece], bool]]:
@@ -63,7 +79,7 @@ def _batches(documents: Iterable[Document], skip: int) -> Iterator[tuple[list[Pi
             batch, size = [], 0
         for piece in _pieces(document):
             batch.append(piece)
-            size += len(piece.text) + 1  # so that empty documents fill a batch, too
+            size += piece.chars + 1  # so that empty documents fill a batch, too
             if size >= BATCH_CHARS:
                 yield batch, number >= skip
                 batch, size = [], 0
@@ -73,13 +89,13 @@ def _batches(documents: Iterable[Document], skip: int) -> Iterator[tuple[list[Pi
 
 def _pieces(document: Document) -> Iterator[Piece]:
     if isinstance(document.text, str):
-        yield Piece(document, document.text)
+        yield Piece(document, document.text, len(document.text))
         return
     whole = Digest()
     previous = ""
     for text in document.text:
         if previous:
-            yield Piece(document, previous, alone=False)
+            yield Piece(document, previous, len(previous), alone=False)
         whole.update(text)
         previous = text
-    yield Piece(document, previous, whole, alone=False)
+    yield Piece(document, previous, len(previous), whole, alone=False)

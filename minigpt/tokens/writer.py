@@ -51,16 +51,18 @@ def write_parts(
     `check_source` is called before a part counts as finished; it raises if the text has changed.
     Raises UserError if the disk refuses. Finished parts stay, and the next call goes on from them.
     """
+    encode = recipe.tokenizer.batch_encoder()
+    dtype = id_dtype(recipe.tokenizer.n_vocab - 1)
     with explain_disk_errors(folder, DISK_WAY_OUT):
         folder.mkdir(parents=True, exist_ok=True)
-        parts = finished_parts(folder, id_dtype(recipe.tokenizer.n_vocab - 1).itemsize)
+        parts = finished_parts(folder, dtype.itemsize)
         writer = _Writer(recipe, folder, parts, check_source)
     skip = parts[-1].read if parts else 0
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for piece in tokenized(documents, recipe.tokenizer, skip, pool):
+            for batch in tokenized(documents, encode, dtype, skip, pool):
                 with explain_disk_errors(folder, DISK_WAY_OUT):
-                    if not writer.take(piece):
+                    if not all(map(writer.take, batch)):
                         break
                 progress(writer.chars, writer.train_tokens)
         with explain_disk_errors(folder, DISK_WAY_OUT):
@@ -88,6 +90,8 @@ class _Writer:
         self.parts = parts
         self.check_source = check_source
         self.dtype = id_dtype(recipe.tokenizer.n_vocab - 1)
+        end = recipe.tokenizer.end_of_text
+        self.end = None if end is None or not recipe.end_of_text else np.array([end], self.dtype)
         self.train_tokens = sum(part.tokens["train"] for part in parts)
         self.chars = 0
         self.read = 0
@@ -98,7 +102,7 @@ class _Writer:
 
     def take(self, piece: Piece) -> bool:
         """Takes one more piece; False once the training split has max_tokens."""
-        self.chars += len(piece.text)
+        self.chars += piece.chars
         if not piece.alone and piece.ids is not None:
             self.long = self.long or LongDocument(self.folder, self.dtype)
             self.long.add(piece.ids)
@@ -140,7 +144,10 @@ class _Writer:
         part.documents[split] += 1
         if split == "train":
             self.train_tokens += count
-        domain = part.domains.setdefault(_printable(document.domain), {"documents": 0, "tokens": 0})
+        name = _printable(document.domain)
+        if name not in part.domains:
+            part.domains[name] = {"documents": 0, "tokens": 0}
+        domain = part.domains[name]
         domain["documents"] += 1
         domain["tokens"] += count
         if count > part.longest["tokens"]:
@@ -159,9 +166,8 @@ class _Writer:
             left = None if left is None else left - len(ids)
             room = None if room is None else room - len(ids)
             yield ids
-        end = recipe.tokenizer.end_of_text
-        if recipe.end_of_text and end is not None and room != 0:
-            yield np.array([end], self.dtype)
+        if self.end is not None and room != 0:
+            yield self.end
 
     def _shard(self, split: str) -> Shard:
         if split not in self.shards:
@@ -193,4 +199,4 @@ class _Writer:
 
 def _printable(name: str) -> str:
     """A file's name may hold bytes that are not UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 
 import pytest
 
@@ -33,6 +34,20 @@ def test_endings_are_read_in_any_case(tmp_path):
     assert texts(tmp_path / "A.JSONL.GZ") == ["loud"]
 
 
+@pytest.mark.parametrize("without", [[], ["isal"]])
+def test_a_gzip_file_of_two_members_is_read_with_isal_and_without(tmp_path, monkeypatch, without):
+    for module in without:
+        monkeypatch.setitem(sys.modules, module, None)
+    path = tmp_path / "a.jsonl.gz"
+    packed = gzip.compress(b'{"text": "one"}\n') + gzip.compress(b'{"text": "two"}\n')
+    path.write_bytes(packed + b"\0" * 100)
+    assert texts(path) == ["one", "two"]
+    for damaged in (packed[:-3], packed[:30] + b"?" + packed[31:], packed + b"more"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="a.jsonl.gz: damaged or cut short"):
+            texts(path)
+
+
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst"])
 def test_a_damaged_or_cut_file_is_named(tmp_path, ending):
     path = tmp_path / f"a.jsonl{ending}"
@@ -44,7 +59,7 @@ def test_a_damaged_or_cut_file_is_named(tmp_path, ending):
 
 
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.txt.zst").write_bytes(b"")
     message = r"a.txt.zst needs the package pyarrow: pip install 'minigpt\[data\]'"
     with pytest.raises(UserError, match=message):

@@ -1,14 +1,23 @@
 """GPT-2's exact encoding, offline, and characters."""
 
 import importlib.metadata
+import sys
+import tempfile
 
 import numpy as np
 import pytest
 import requests
 import tiktoken
+from tiktoken_ext.openai_public import r50k_pat_str
 
 from minigpt.errors import UserError
-from minigpt.tokens.tokenizer import CharTokenizer, from_spec, id_dtype, load_tokenizer
+from minigpt.tokens.tokenizer import (
+    BytePairTokenizer,
+    CharTokenizer,
+    from_spec,
+    id_dtype,
+    load_tokenizer,
+)
 
 
 def test_gpt2_gives_the_published_ids():
@@ -20,13 +29,51 @@ def test_gpt2_gives_the_published_ids():
 
 
 def test_end_of_text_inside_a_text_is_ordinary_text():
-    assert 50256 not in load_tokenizer("gpt2").encode("a<|endoftext|>b")
-
-
-def test_an_array_holds_the_same_ids():
     gpt2 = load_tokenizer("gpt2")
-    for text in ["one", "", "two words\n", "ärger", "<|endoftext|>"]:
-        assert gpt2.encode_to_numpy(text).tolist() == gpt2.encode(text)
+    assert 50256 not in gpt2.encode("a<|endoftext|>b")
+    assert 50256 not in gpt2.batch_encoder()(["a<|endoftext|>b"])[0]
+
+
+@pytest.mark.parametrize("tokenizer", [CharTokenizer("abc"), load_tokenizer("gpt2")])
+def test_arrays_hold_the_same_ids(tokenizer):
+    texts = ["abc", "", "b"]
+    if tokenizer.name == "gpt2":
+        texts += ["two words\n", "ärger", "<|endoftext|>", "nul \0", ""]
+    encode_batch = tokenizer.batch_encoder()
+    rows = encode_batch(texts)
+    assert [row.tolist() for row in rows] == [tokenizer.encode(text) for text in texts]
+    assert {row.dtype for row in rows} == {np.dtype(np.uint32)}
+    assert encode_batch([]) == []
+
+
+def test_an_encoding_that_gigatoken_does_not_know_is_tiktokens_and_said_once(capsys):
+    ranks = {bytes([byte]): byte + (byte > 100) for byte in range(256)}  # no token has the id 101
+    encode_batch = BytePairTokenizer("gap", r50k_pat_str, ranks, {}).batch_encoder()
+    for _ in range(2):
+        assert [row.tolist() for row in encode_batch(["ab~", "!"])] == [[97, 98, 127], [33]]
+    assert capsys.readouterr().err == (
+        "tokenizer gap: gigatoken does not know this encoding, so preparing takes longer\n"
+    )
+
+
+def without_gigatoken(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "gigatoken", None)
+    return "the package gigatoken is not installed"
+
+
+def without_a_temporary_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    return "gigatoken needs a temporary file (No such file or directory)"
+
+
+@pytest.mark.parametrize("without", [without_gigatoken, without_a_temporary_folder])
+def test_where_gigatoken_cannot_work_tiktoken_does_and_one_line_says_so(
+    capsys, monkeypatch, tmp_path, without
+):
+    reason = without(monkeypatch, tmp_path)
+    encode_batch = load_tokenizer("gpt2").batch_encoder()
+    assert [row.tolist() for row in encode_batch(["Hello world"])] == [[15496, 995]]
+    assert capsys.readouterr().err == f"tokenizer gpt2: {reason}, so preparing takes longer\n"
 
 
 def test_an_id_beyond_the_encoding_is_shown_and_not_fatal():

@@ -4,7 +4,9 @@ import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import orjson
 
 from minigpt.errors import UserError
 from minigpt.text.long_text import PIECE_CHARS, recut
@@ -35,12 +37,20 @@ def read_json_lines(file: BinaryIO, path: Path, field: str) -> Texts:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse(line)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{name}: {NOT_AN_OBJECT} ({reason(error)})") from None
         if not isinstance(record, dict):
             raise UserError(f"{name}: {NOT_AN_OBJECT} ({type(record).__name__})")
         yield name, text_of(record, field, name)
+
+
+def parse(content: bytes) -> Any:
+    """Any JSON that Python's own parser takes, mostly three times as fast."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:  # NaN or half a surrogate pair; or an error, which it explains
+        return json.loads(content)
 
 
 def reason(error: Exception) -> str:

@@ -22,6 +22,19 @@ def test_json_lines_come_out_plain_or_compressed(tmp_path, kind, ending):
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        rb'{"text": "a\u0000 \ud83d\ude00 \ud83d", "id": NaN}',
+        rb'{"text": "", "id": 12345678901234567890123, "text": "a\u0000 \ud83d\ude00 \ud83d"}',
+        b"\xef\xbb\xbf" + rb'{"text": "a\u0000 \ud83d\ude00 \udc00"}',
+    ],
+)
+def test_what_only_pythons_parser_takes_is_read_as_well(tmp_path, line):
+    (tmp_path / "a.jsonl").write_bytes(line + b"\n")
+    assert texts(tmp_path / "a.jsonl") == ["a\0 😀 \ufffd"]
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         (b'{"text": "a"', "a.jsonl:2: not a JSON object; .*character 14"),
