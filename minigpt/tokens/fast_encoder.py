@@ -6,6 +6,8 @@ few characters. Both are asked about each character when it first occurs, with a
 the question. A text with a character on which they disagree goes through tiktoken.
 """
 
+import contextlib
+import ctypes
 import mmap
 import sys
 import tempfile
@@ -13,7 +15,7 @@ import threading
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import itemgetter, not_
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ SCAN_CHARS = 1 << 18  # characters that are looked up at a time, at six bytes ea
 
 # gigatoken remembers every word and never forgets one: hashes, or a language written without
 # spaces, would fill the memory. It starts anew, in 50 ms, when the process has grown by this much.
-MEMORY_GROWTH = 48 << 20  # bytes
+MEMORY_GROWTH = 32 << 20  # bytes
 MEASURED_CHARS = 1 << 20  # text between two measurements
 BLIND_CHARS = 16 << 20  # text until it starts anew where memory cannot be measured
 
@@ -66,19 +68,21 @@ class FastEncoder:
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
         """The ids of each text. Python's lock is released meanwhile."""
-        slow = [not text.isascii() and self._differs(text) for text in texts]
-        self._bound_memory(sum(map(len, texts)))
-        rows = iter(_encode(self._engine, [*compress(texts, map(not_, slow))]))
+        engine = self._engine_for(sum(map(len, texts)))
+        fast = [
+            engine is not None and (text.isascii() or not self._differs(text)) for text in texts
+        ]
+        rows = iter(_encode(engine, [*compress(texts, fast)]))
         return [
-            self._encode_slowly(text) if is_slow else next(rows)
-            for text, is_slow in zip(texts, slow, strict=True)
+            next(rows) if is_fast else self._encode_slowly(text)
+            for text, is_fast in zip(texts, fast, strict=True)
         ]
 
     def _differs(self, text: str) -> bool:
         """True if the engines may disagree about a character of a text."""
         for start in range(0, len(text), SCAN_CHARS):
             content = text[start : start + SCAN_CHARS].encode("utf-32-le")
-            points = np.frombuffer(content, np.uint32)
+            points = np.frombuffer(content, "<u4")
             states = self._states[points]
             if states.any():
                 self._ask(np.unique(points[states == UNKNOWN]).tolist())
@@ -99,22 +103,27 @@ class FastEncoder:
             self._ask(points[:half])
             self._ask(points[half:])
 
-    def _bound_memory(self, chars: int) -> None:
-        """Starts the engine anew when the words that it remembers have become too many."""
+    def _engine_for(self, chars: int) -> Any:
+        """The engine for that much text; a new one when it remembers too many words.
+
+        None if no new one can be made.
+        """
         with self._lock:
             self._chars += chars
-            if self._chars < MEASURED_CHARS:
-                return
-            memory = _resident_bytes()
-            if memory is None or self._memory is None:
-                too_much = self._chars > BLIND_CHARS
-            else:
-                too_much = memory - self._memory > MEMORY_GROWTH
-                self._chars = 0
-            if too_much:
-                del self._engine  # before there is another one
-                self._engine = _gigatoken(self._ranks)
+            if self._chars >= MEASURED_CHARS and self._remembers_too_much():
+                self._engine = None  # before there is another one
+                _return_freed_memory()
+                with contextlib.suppress(NotFastError):
+                    self._engine = _gigatoken(self._ranks)
                 self._chars, self._memory = 0, _resident_bytes()
+            return self._engine
+
+    def _remembers_too_much(self) -> bool:
+        memory = _resident_bytes()
+        if memory is None or self._memory is None:
+            return self._chars > BLIND_CHARS
+        self._chars = 0
+        return memory - self._memory > MEMORY_GROWTH
 
 
 class _Question:
@@ -187,9 +196,17 @@ _hidden_awkward = _HiddenAwkward()
 
 def _encode(engine: Any, texts: list[str]) -> list[NDArray[np.uint32]]:
     """The ids of each text, made on this thread while Python's lock is released."""
+    if not texts:
+        return []
     with _hidden_awkward:
         rows = engine.encode_batch(texts, parallel=False)
     return [np.asarray(row) for row in rows]
+
+
+def _return_freed_memory() -> None:
+    """Gives what was freed between other things back to the system; only glibc has to be told."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident_bytes() -> int | None:

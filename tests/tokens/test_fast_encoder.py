@@ -2,15 +2,16 @@
 
 import random
 import sys
-import threading
+import tempfile
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 import pytest
 
 from minigpt.tokens import fast_encoder
-from minigpt.tokens.fast_encoder import AGREE, DIFFER, UNKNOWN, FastEncoder
+from minigpt.tokens.fast_encoder import AGREE, DIFFER, UNKNOWN, FastEncoder, NotFastError
 from minigpt.tokens.tokenizer import load_tokenizer
 
 ENCODING = load_tokenizer("gpt2").encoding
@@ -110,14 +111,42 @@ def test_an_engine_that_remembers_too_much_starts_anew_with_the_same_ids(monkeyp
     assert fast._engine is not first
 
 
-def test_awkward_is_neither_imported_nor_kept_from_others(fast):
-    before = sys.modules.pop("awkward", None)
+def test_threads_get_the_same_ids_while_engines_start_anew(monkeypatch):
+    monkeypatch.setattr(fast_encoder, "MEASURED_CHARS", 100)
+    monkeypatch.setattr(fast_encoder, "MEMORY_GROWTH", -1 << 60)
+    fast = make()
+    texts = [f"the tide {i} \u6f22 comes in\n" * 40 for i in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        for text, rows in zip(
+            texts, pool.map(fast.encode_batch, [[t] for t in texts]), strict=True
+        ):
+            assert rows[0].tolist() == ENCODING.encode_ordinary(text)
+
+
+def test_without_room_for_a_new_engine_tiktoken_goes_on(monkeypatch):
+    monkeypatch.setattr(fast_encoder, "MEASURED_CHARS", 100)
+    monkeypatch.setattr(fast_encoder, "MEMORY_GROWTH", -1 << 60)
+    fast = make()
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    for _ in range(2):
+        assert_same_ids(fast, ["the tide comes in " * 20, "漢字"])
+    assert fast._engine is None
+
+
+def test_an_engine_that_splits_ascii_in_another_way_is_refused(monkeypatch):
+    monkeypatch.setattr(fast_encoder._Question, "same_answer", lambda self, points: False)
+    with pytest.raises(NotFastError, match="gigatoken splits ASCII text in another way"):
+        make()
+
+
+def test_with_awkward_imported_the_ids_are_the_same(fast):
+    pytest.importorskip("awkward")
+    assert_same_ids(fast, ["the tide", "", "comes in"])
+
+
+def test_awkward_is_neither_imported_nor_kept_from_others(fast, monkeypatch):
+    monkeypatch.delitem(sys.modules, "awkward", raising=False)
     texts = [f"the tide {i} " * 1000 for i in range(20)]
-    threads = [threading.Thread(target=fast.encode_batch, args=(texts,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fast.encode_batch, [texts] * 8))
     assert "awkward" not in sys.modules
-    if before is not None:
-        sys.modules["awkward"] = before

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -172,9 +173,14 @@ class RunSummary(pl.Callback):
             loss=lit.loss_method,
             precision=str(trainer.precision),
             device=str(lit.device),
-            versions={"python": platform.python_version(), **{v: version(v) for v in VERSIONS}},
+            versions=_versions(),
             code_commit=self.code_commit,
         )
 
     def _seconds(self) -> float:
         return self.earlier_seconds + time.perf_counter() - self.started
+
+
+@cache  # a look at the installed packages takes as long as a small training step
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
