@@ -141,7 +141,7 @@ def head_losses(overrides: list[str], budget: float) -> dict[str, dict[str, floa
 def _loss_methods(
     hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
 ) -> dict[str, Callable[[], torch.Tensor]]:
-    """minigpt's methods, and direct calls of Liger and cut-cross-entropy to compare with."""
+    """minigpt's methods, and the dense one compiled."""
     methods: dict[str, Callable[[], torch.Tensor]] = {
         method: lambda method=method: next_token_loss(hidden, weight, None, targets, method)  # type: ignore
         for method in own_methods()
@@ -149,19 +149,7 @@ def _loss_methods(
     if DEVICE.type == "cuda":
         compiled = torch.compile(lambda h, w: next_token_loss(h, w, None, targets, "dense"))
         methods["dense, compiled"] = lambda: compiled(hidden, weight)
-
-    def liger() -> torch.Tensor:
-        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
-
-        return LigerFusedLinearCrossEntropyLoss()(weight.bfloat16(), hidden.bfloat16(), targets)
-
-    def cut_cross_entropy() -> torch.Tensor:
-        from cut_cross_entropy import linear_cross_entropy
-
-        return linear_cross_entropy(hidden.bfloat16(), weight.bfloat16(), targets)
-
-    return {**methods, "Liger, called directly": liger,
-            "cut-cross-entropy, called directly": cut_cross_entropy}  # fmt: skip
+    return methods
 
 
 def own_methods() -> list[str]:
