@@ -59,16 +59,14 @@ def test_a_command_that_continues_no_run_refuses_resume(type_minigpt, name, word
 
 def test_generate_can_start_at_the_beginning_of_a_document(type_minigpt, monkeypatch):
     prompts = []
-    monkeypatch.setattr("minigpt.evaluation.generation.load", lambda *_: (None, None))
+    monkeypatch.setattr("minigpt.commands.generate.load", lambda *_: (None, None))
     monkeypatch.setattr(
-        "minigpt.evaluation.generation.generate_text",
+        "minigpt.commands.generate.generate_text",
         lambda net, tokenizer, prompt, *_: prompts.append(prompt) or "Once",
     )
-    monkeypatch.delitem(sys.modules, "minigpt.commands.generate", raising=False)
     assert type_minigpt("generate", "run", "--from-start").out == "Once\n"
     assert type_minigpt("generate", "run", "--prompt", "Up ").out == "Up Once\n"
     assert prompts == [None, "Up "]
-    monkeypatch.delitem(sys.modules, "minigpt.commands.generate")
     for words in ([], ["--prompt", "a", "--from-start"]):
         typed = type_minigpt("generate", "run", *words)
         assert (typed.code, typed.err.count("\n")) == (2, 1)
