@@ -31,12 +31,13 @@ def measure(rounds: int) -> dict[str, Any]:
     for experiment in EXPERIMENTS:
         tensors, targets = problem(experiment)
         times: dict[str, list[float]] = {method: [] for method in methods}
-        for number in range(1 + rounds):  # the first warms up, and shows what is too slow
+        for number in range(2 + rounds):  # the first warms up, the second shows what is too slow
             for method in list(times):
                 times[method].append(milliseconds(tensors, targets, method))
-            limit = TOO_SLOW * min(values[-1] for values in times.values())
-            times = {m: values for m, values in times.items() if values[-1] <= limit or number}
-        configs[experiment] = {method: values[1:] for method, values in times.items()}
+            if number == 1:
+                limit = TOO_SLOW * min(values[1] for values in times.values())
+                times = {m: values for m, values in times.items() if values[1] <= limit}
+        configs[experiment] = {method: values[2:] for method, values in times.items()}
         print(experiment, configs[experiment], flush=True)
     return {
         "machine": machine_description(),
