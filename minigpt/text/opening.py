@@ -101,7 +101,8 @@ def _unpack_gzip(packed: BinaryIO) -> tuple[Any, tuple[type[Exception], ...]]:
         from isal import igzip, igzip_lib
     except ImportError:
         return gzip.GzipFile(fileobj=packed), (EOFError, gzip.BadGzipFile, zlib.error)
-    return igzip.IGzipFile(fileobj=packed), (EOFError, gzip.BadGzipFile, igzip_lib.IsalError)
+    isal_error: Any = igzip_lib.IsalError  # a class, which isal's stubs call an instance
+    return igzip.IGzipFile(fileobj=packed), (EOFError, gzip.BadGzipFile, isal_error)
 
 
 class _NamedErrors(io.RawIOBase):
