@@ -68,7 +68,7 @@ class FusedHead(torch.autograd.Function):
             torch.softmax(padded, dim=-1, out=padded)
             row = torch.arange(len(p), device=p.device)
             p_target = p[row, target_ids[rows]].float()  # (R)
-            # A probability that underflows to 0 costs 87 nats instead of infinitely many.
+            # In bfloat16 a probability that underflows costs 87 nats instead of infinitely many.
             nats = -p_target.clamp_min(torch.finfo(torch.float32).tiny).log()
             if dtype == torch.float32:
                 _mend_underflow(nats, p_target, h[rows], w, target_ids[rows])
