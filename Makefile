@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# pip does not apply constraints to an isolated build, so the build backend is installed first.
+# pip does not apply constraints to an isolated build, so the build backends are installed first:
+# hatchling for minigpt, setuptools for what comes as source only.
 INSTALL = $(PIP) --no-build-isolation --editable
 
 .PHONY: train test lint docs bench
@@ -27,7 +28,7 @@ bench: .venv/.dev
 
 .venv/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) hatchling
+	$(PIP) hatchling setuptools
 	$(INSTALL) .
 	touch $@
 
