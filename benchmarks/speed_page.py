@@ -166,7 +166,8 @@ minimum and the maximum; a ratio is taken within a round, so it is not the ratio
   but without checkpoints.
 
 The best rival is the fastest of all of these in its round. Except in eager float32, a side that
-takes over ten times as long as the fastest in the first round is not measured again. On all sides
+takes over ten times as long as the fastest in the first round of a configuration is not measured
+again, in none of them. On all sides
 waiting threads give up their core early, as in `train.py`. Memory is the peak of the whole process,
 with Python and torch, and on minigpt's side with Lightning. Work is six operations per token and
 parameter of the blocks and the head. The share is that of the fastest matrix product measured in

@@ -45,7 +45,7 @@ from train_sides import (
 
 CURVE_STEPS = 300
 EMPTY_STEPS = 1000
-TOO_SLOW = 10  # times the fastest side's step: not measured in later rounds
+TOO_SLOW = 10  # times the fastest side's step: not measured again
 
 Row = dict[str, Any]  # one round: side -> its result, and the machine's product rates
 
@@ -109,10 +109,12 @@ def continued(stored: dict[str, Any] | None, experiments: list[str], add: bool) 
 
 
 def slow_sides(rows: list[Row]) -> set[str]:
-    """The sides that took over TOO_SLOW times the fastest in the first round.
+    """The sides that took over TOO_SLOW times the fastest in a configuration's first round.
 
     Never one in eager float32: a row of the table is about those.
     """
+    if not rows:
+        return set()
     times = {side: rows[0][side]["seconds"] for side in ("minigpt", *RIVALS) if side in rows[0]}
     limit = TOO_SLOW * min(times.values())
     return {side for side, t in times.items() if t > limit and side not in EAGER_FLOAT32}
@@ -147,7 +149,7 @@ def measure(results: dict[str, Any], args: argparse.Namespace) -> None:
         for i in range(args.rounds):
             for name in args.configs:
                 rows = results["configs"].setdefault(name, [])
-                skipped = slow_sides(rows) if rows else set()
+                skipped = set[str]().union(*map(slow_sides, results["configs"].values()))
                 turn = [side for side in sides[i:] + sides[:i] if side not in skipped]
                 row = {side: measure_side(side, name) for side in turn}
                 row["rate"] = measure_side("rate", name)
