@@ -137,7 +137,7 @@ def loader_rates(folder: str, rounds: int, batches: int) -> dict[str, list[float
 def write_sparse_store(name: str, tokens: int) -> None:
     """Write a store of so many zeros as sparse files, which take no space on disk."""
     from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
-    from minigpt.tokens.sharded import shard_path
+    from minigpt.tokens.sharded import document_list_path, shard_path
     from minigpt.tokens.tokenizer import load_tokenizer
     from minigpt.tokens.writer import PART_TOKENS
 
@@ -148,7 +148,8 @@ def write_sparse_store(name: str, tokens: int) -> None:
         count = min(PART_TOKENS, tokens - start)
         with shard_path(folder, "train", number).open("wb") as file:
             file.truncate(2 * count)
-        shards.append({"tokens": count, "sha256": ""})
+        document_list_path(folder, "train", number).touch()
+        shards.append({"tokens": count, "sha256": "", "list_bytes": 0, "list_sha256": ""})
     nothing = {"train": 0, "val": 0, "test": 0}
     manifest = Manifest(
         version=VERSION,

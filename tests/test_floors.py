@@ -12,6 +12,7 @@ FLOORS = (
     ("text", "model", "statistics"),
     ("tokens",),
     ("batches", "runs"),
+    ("interop",),
     ("training",),
     ("evaluation",),
     ("reports",),

@@ -1,31 +1,11 @@
 """A checkpoint and a prompt -> text."""
 
-from pathlib import Path
-
 import torch
 
 from minigpt.errors import UserError
 from minigpt.model.generate import Sampling, generate
-from minigpt.model.gpt import GPT, GPTConfig
-from minigpt.runs.checkpoints import find_checkpoint, read_checkpoint
-from minigpt.tokens.tokenizer import Tokenizer, from_spec
-
-
-def load(path: Path, which: str = "best") -> tuple[GPT, Tokenizer]:
-    """The network, ready to be read from, and the tokenizer of a checkpoint or run folder.
-
-    Raises UserError where it is no checkpoint, or its weights are not of the shape it names.
-    """
-    path = find_checkpoint(path, which)
-    checkpoint = read_checkpoint(path)
-    net = GPT(GPTConfig(**checkpoint["hyper_parameters"]["model"]))
-    weights = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[1].strip()
-        raise UserError(f"{path}: its weights do not fit the model it names: {detail}") from None
-    return net.eval(), from_spec(checkpoint["hyper_parameters"]["tokenizer"])
+from minigpt.model.gpt import GPT
+from minigpt.tokens.tokenizer import Tokenizer
 
 
 def generate_text(

@@ -32,6 +32,11 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
+        self.documents = self.path / "documents.parquet"
+        self.evaluation = self.path / "evaluation.json"
+        self.memorization = self.path / "memorization.json"
+        self.memorization_page = self.path / "memorization.html"
+        self.explorer = self.path / "explore.html"
         self._lock = self.path / ".lock"
 
     @property

@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,38 +13,38 @@ from minigpt.tokens.sharded import Ids
 
 COPY_BYTES = 1 << 20
 
+Buffer: TypeAlias = bytes | memoryview
+
 DISK_WAY_OUT = (
     "free some space or set data.root, and the same command goes on from what is finished"
 )
 
 
-class Shard:
-    """A file of ids, under a temporary name until it is whole and on disk."""
+class DurableFile:
+    """A file under a temporary name until it is whole and on disk."""
 
-    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.dtype = dtype
         self.partial = path.with_name(path.name + ".partial")
         self.file = self.partial.open("wb", buffering=0)
         self.sha256 = hashlib.sha256()
-        self.largest_id = 0
+        self.size = 0
         self.buffer = bytearray()
 
-    def write(self, ids: Ids) -> None:
-        self.buffer += ids.data
+    def write(self, content: Buffer) -> None:
+        self.buffer += content
         if len(self.buffer) >= COPY_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self.buffer:
             self.sha256.update(self.buffer)
-            self.largest_id = max(
-                self.largest_id, int(np.frombuffer(self.buffer, self.dtype).max())
-            )
+            self.size += len(self.buffer)
             _write(self.file, self.buffer)
             self.buffer = bytearray()
 
     def finish(self) -> str:
+        """Put the file on disk under its name; return its sha256."""
         self._flush()
         os.fsync(self.file.fileno())
         self.file.close()
@@ -55,6 +55,21 @@ class Shard:
         self.file.close()
         self.partial.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
+
+
+class Shard(DurableFile):
+    """A file of token ids that knows the largest of them."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        super().__init__(path)
+        self.dtype = dtype
+        self.largest_id = 0
+
+    def _flush(self) -> None:
+        if self.buffer:
+            largest = int(np.frombuffer(self.buffer, self.dtype).max())
+            self.largest_id = max(self.largest_id, largest)
+        super()._flush()
 
 
 class LongDocument:

@@ -10,7 +10,7 @@ from minigpt.errors import check_types
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.tokenizer import id_dtype
 
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 
 
@@ -22,7 +22,8 @@ class Manifest:
     dtype: str
     tokens: dict[str, int]  # by split
     documents: dict[str, int]  # by split
-    shards: dict[str, list[dict[str, Any]]]  # by split: tokens and sha256 of each, in order
+    # by split, in order: size and sha256 of each shard and of its list of documents
+    shards: dict[str, list[dict[str, Any]]]
     domains: dict[str, dict[str, int]]  # documents and tokens of each part of the corpus
     duplicates: int  # documents left out because the same text came before
     empty: int  # documents left out because they have no text
@@ -51,7 +52,7 @@ def parse_manifest(content: dict[str, Any]) -> Manifest:
         if any(not isinstance(count, int) or count < 0 for count in counts):
             raise ValueError(f"{split} has a shard of no size")
         for shard in manifest.shards[split]:
-            _require(shard, "sha256")
+            _require(shard, "sha256", "list_bytes", "list_sha256")
         if sum(counts) != manifest.tokens[split]:
             raise ValueError(f"the shards of {split} do not add up to its tokens")
     if manifest.shards.keys() != set(SPLITS):

@@ -1,6 +1,7 @@
 """The parts of a store that is being made: their records, and which of them are finished.
 
-A part is a shard of each split and a record of what they hold, written last.
+A part is a shard and a list of documents for each split, and a record of what they hold, written
+last.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Any
 
 from minigpt.atomic_file import write_file
 from minigpt.tokens.durable import DISK_WAY_OUT
-from minigpt.tokens.sharded import shard_path
+from minigpt.tokens.sharded import document_list_path, shard_path
 from minigpt.tokens.split import SPLITS
 
 
@@ -22,6 +23,7 @@ class Part:
     tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     documents: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     sha256: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, dict[str, Any]] = field(default_factory=dict)  # bytes and sha256 by split
     domains: dict[str, dict[str, int]] = field(default_factory=dict)
     duplicates: int = 0
     empty: int = 0
@@ -49,15 +51,19 @@ def finished_parts(folder: Path, itemsize: int) -> list[Part]:
     parts: list[Part] = []
     keep = set()
     while (path := _record_path(folder, len(parts))).exists():
+        shards = {split: shard_path(folder, split, len(parts)) for split in SPLITS}
+        lists = {split: document_list_path(folder, split, len(parts)) for split in SPLITS}
         try:
             part = Part(**json.loads(path.read_text()))
-            sizes = [part.tokens[split] * itemsize for split in SPLITS]
+            sizes = {
+                **{path: part.tokens[split] * itemsize for split, path in shards.items()},
+                **{path: part.lists[split]["bytes"] for split, path in lists.items()},
+            }
         except (KeyError, TypeError, ValueError):
             break  # a broken record: this part and those after it are made again
-        shards = [shard_path(folder, split, len(parts)) for split in SPLITS]
-        if [shard.stat().st_size if shard.exists() else None for shard in shards] != sizes:
+        if any(not file.exists() or file.stat().st_size != size for file, size in sizes.items()):
             break
-        keep |= {path, *shards}
+        keep |= {path, *sizes}
         parts.append(part)
     for path in folder.iterdir():
         if path not in keep:

@@ -177,7 +177,15 @@ def _manifest(parts: list[Part], recipe: Recipe, text: str, fingerprint: str) ->
         tokens={split: sum(part.tokens[split] for part in parts) for split in SPLITS},
         documents={split: sum(part.documents[split] for part in parts) for split in SPLITS},
         shards={
-            split: [{"tokens": p.tokens[split], "sha256": p.sha256[split]} for p in parts]
+            split: [
+                {
+                    "tokens": p.tokens[split],
+                    "sha256": p.sha256[split],
+                    "list_bytes": p.lists[split]["bytes"],
+                    "list_sha256": p.lists[split]["sha256"],
+                }
+                for p in parts
+            ]
             for split in SPLITS
         },
         domains=domains,

@@ -25,6 +25,11 @@ def shard_path(folder: Path, split: str, number: int) -> Path:
     return folder / f"{split}-{number:05}.bin"
 
 
+def document_list_path(folder: Path, split: str, number: int) -> Path:
+    """The path of the list of a shard's documents."""
+    return folder / f"{split}-{number:05}.jsonl"
+
+
 class Tokens:
     """The ids of one split, in shards that read as one sequence."""
 

@@ -1,14 +1,16 @@
-"""The token store: a folder of shards of token ids, and a manifest that describes them."""
+"""The token store: shards of token ids, lists of their documents, and a manifest of both."""
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from minigpt.errors import UserError
+from minigpt.tokens.document_list import StoredDocument, read_documents
 from minigpt.tokens.manifest import MANIFEST, VERSION, parse_manifest
-from minigpt.tokens.sharded import REMAKE, Tokens, shard_path
+from minigpt.tokens.sharded import REMAKE, Tokens, document_list_path, shard_path
 from minigpt.tokens.split import SPLITS
 
 
@@ -16,7 +18,7 @@ class TokenStore:
     """A finished store, opened for reading.
 
     Raises UserError if the manifest is missing, broken, of another version or contradicts itself,
-    or if a shard has another size than the manifest says.
+    or if a file has another size than the manifest says.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,20 +46,32 @@ class TokenStore:
         for split in SPLITS:
             for number, shard in enumerate(self.manifest.shards[split]):
                 _check_size(shard_path(folder, split, number), shard["tokens"] * dtype.itemsize)
+                _check_size(document_list_path(folder, split, number), shard["list_bytes"])
 
     def tokens(self, split: str) -> "Tokens":
         """The ids of a split, memory-mapped; empty if the split has none."""
         return Tokens(self.folder, split, self.manifest)
 
+    def documents(self, split: str) -> Iterator[StoredDocument]:
+        """The documents of a split, in the order of their tokens."""
+        start = 0
+        for number, shard in enumerate(self.manifest.shards[split]):
+            yield from read_documents(document_list_path(self.folder, split, number), start)
+            start += shard["tokens"]
+
     def verify(self) -> list[Path]:
-        """The shards whose sha256 is not that of the manifest."""
+        """The files whose sha256 is not that of the manifest."""
         damaged = []
         for split in SPLITS:
             for number, shard in enumerate(self.manifest.shards[split]):
-                path = shard_path(self.folder, split, number)
-                with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
-                        damaged.append(path)
+                files = {
+                    shard_path(self.folder, split, number): shard["sha256"],
+                    document_list_path(self.folder, split, number): shard["list_sha256"],
+                }
+                for path, sha256 in files.items():
+                    with path.open("rb") as file:
+                        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                            damaged.append(path)
         return damaged
 
 

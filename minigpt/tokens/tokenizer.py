@@ -39,6 +39,10 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, ids: Iterable[int]) -> str: ...
+    def bytes_per_id(self) -> NDArray[np.int64]:
+        """(n_vocab) how many bytes of UTF-8 each id stands for; 0 for one that is not text."""
+        ...
+
     def spec(self) -> dict[str, Any]:
         """What a checkpoint stores, for `from_spec` to make this tokenizer again."""
         ...
@@ -87,6 +91,11 @@ class BytePairTokenizer:
         # A model's head may be wider than its encoding: an id beyond it has no text.
         return self.encoding.decode([i if i < self.n_vocab else self.encode("?")[0] for i in ids])
 
+    def bytes_per_id(self) -> NDArray[np.int64]:
+        counts = np.zeros(self.n_vocab, np.int64)
+        counts[list(self._ranks.values())] = [len(token) for token in self._ranks]
+        return counts
+
     def spec(self) -> dict[str, Any]:
         return {"name": self.name, "n_vocab": self.n_vocab, "fingerprint": self.fingerprint}
 
@@ -117,6 +126,9 @@ class CharTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.alphabet[i] if i < self.n_vocab else "\ufffd" for i in ids)
+
+    def bytes_per_id(self) -> NDArray[np.int64]:
+        return np.array([len(character.encode()) for character in self.alphabet], np.int64)
 
     def spec(self) -> dict[str, Any]:
         return {

@@ -14,12 +14,13 @@ import numpy as np
 
 from minigpt.atomic_file import explain_disk_errors, write_file
 from minigpt.text.document import Document
-from minigpt.tokens.durable import DISK_WAY_OUT, LongDocument, Shard
+from minigpt.tokens.document_list import document_line
+from minigpt.tokens.durable import DISK_WAY_OUT, DurableFile, LongDocument, Shard
 from minigpt.tokens.manifest import MANIFEST, Manifest
 from minigpt.tokens.parts import Part, delete_records, finished_parts, write_record
 from minigpt.tokens.pipeline import Piece, tokenized
 from minigpt.tokens.seen_texts import SeenTexts
-from minigpt.tokens.sharded import Ids, shard_path
+from minigpt.tokens.sharded import Ids, document_list_path, shard_path
 from minigpt.tokens.split import SPLITS, Digest, HeldOut
 from minigpt.tokens.tokenizer import Tokenizer, id_dtype
 
@@ -99,6 +100,7 @@ class _Writer:
         self.long: LongDocument | None = None
         self.part = Part()
         self.shards: dict[str, Shard] = {}
+        self.lists: dict[str, DurableFile] = {}
 
     def take(self, piece: Piece) -> bool:
         """Takes one more piece; False once the training split has max_tokens."""
@@ -138,20 +140,21 @@ class _Writer:
             split = "train"
         count = 0
         for piece in self._trimmed([ids] if self.long is None else self.long.ids(), split):
-            self._shard(split).write(piece)
+            self._shard(split).write(piece.data)
             count += len(piece)
+        name, domain_name = _printable(document.name), _printable(document.domain)
+        self._list(split).write(document_line(name, domain_name, count))
         part.tokens[split] += count
         part.documents[split] += 1
         if split == "train":
             self.train_tokens += count
-        name = _printable(document.domain)
-        if name not in part.domains:
-            part.domains[name] = {"documents": 0, "tokens": 0}
-        domain = part.domains[name]
+        if domain_name not in part.domains:
+            part.domains[domain_name] = {"documents": 0, "tokens": 0}
+        domain = part.domains[domain_name]
         domain["documents"] += 1
         domain["tokens"] += count
         if count > part.longest["tokens"]:
-            part.longest = {"name": _printable(document.name), "tokens": count}
+            part.longest = {"name": name, "tokens": count}
 
     def _trimmed(self, pieces: Iterable[Ids], split: str) -> Iterator[Ids]:
         """The ids of a document, cut to document_tokens and max_tokens, and its end of text."""
@@ -174,6 +177,12 @@ class _Writer:
             self.shards[split] = Shard(shard_path(self.folder, split, len(self.parts)), self.dtype)
         return self.shards[split]
 
+    def _list(self, split: str) -> DurableFile:
+        if split not in self.lists:
+            path = document_list_path(self.folder, split, len(self.parts))
+            self.lists[split] = DurableFile(path)
+        return self.lists[split]
+
     def end_part(self) -> None:
         """Puts what was written since the last part on disk, its record last."""
         self.check_source()
@@ -185,16 +194,20 @@ class _Writer:
             shard = self._shard(split)
             part.sha256[split] = shard.finish()
             part.largest_id = max(part.largest_id, shard.largest_id)
+            documents = self._list(split)
+            sha256 = documents.finish()
+            part.lists[split] = {"bytes": documents.size, "sha256": sha256}
         write_record(part, self.folder, len(self.parts))
         self.parts.append(part)
         self.shards = {}
+        self.lists = {}
 
     def close(self) -> None:
         """Deletes what is half-written."""
         if self.long is not None:
             self.long.close()
-        for shard in self.shards.values():
-            shard.discard()
+        for file in (*self.shards.values(), *self.lists.values()):
+            file.discard()
 
 
 def _printable(name: str) -> str:

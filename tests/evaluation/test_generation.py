@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from minigpt.errors import UserError
-from minigpt.evaluation.generation import generate_text, load
+from minigpt.evaluation.generation import generate_text
+from minigpt.evaluation.trained_model import load_model
 from minigpt.model.generate import Sampling, generate
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.tokens.tokenizer import load_tokenizer
@@ -64,7 +65,7 @@ def test_a_checkpoint_whose_weights_are_of_another_shape_is_refused(folder):
     checkpoint["hyper_parameters"]["model"]["n_embd"] = 32
     torch.save(checkpoint, path)
     with pytest.raises(UserError, match="best.ckpt: its weights do not fit the model it names"):
-        load(folder)
+        load_model(folder)
 
 
 def test_without_a_prompt_a_document_begins_at_its_start():

@@ -102,8 +102,8 @@ def test_a_missing_manifest_is_refused(store):
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (99, "version 99, newer than the 2 .* use a newer minigpt, or delete"),
-        (1, "version 1, older than the 2 .* delete the folder"),
+        (99, "version 99, newer than the 3 .* use a newer minigpt, or delete"),
+        (1, "version 1, older than the 3 .* delete the folder"),
     ],
 )
 def test_another_version_is_refused(store, version, message):
@@ -112,7 +112,7 @@ def test_another_version_is_refused(store, version, message):
         TokenStore(store)
 
 
-SHARD = {"tokens": 10, "sha256": ""}
+SHARD = {"tokens": 10, "sha256": "", "list_bytes": 0, "list_sha256": ""}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""A checkpoint or run folder -> the network, its tokenizer and the text it was trained on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from minigpt.batches.config import DataConfig
+from minigpt.config import build
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPT, GPTConfig
+from minigpt.runs.checkpoints import find_checkpoint, read_checkpoint
+from minigpt.runs.run_folder import RunFolder
+from minigpt.tokens.document_list import StoredDocument
+from minigpt.tokens.prepare import prepare
+from minigpt.tokens.store import TokenStore
+from minigpt.tokens.tokenizer import Tokenizer, from_spec
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a checkpoint holds of a network, in eval mode."""
+
+    net: GPT
+    tokenizer: Tokenizer
+    checkpoint: Path
+    text: str  # fingerprint of the token store that it was trained on
+
+    @property
+    def separator(self) -> int | None:
+        """The id that stands between documents; None if the network never saw one."""
+        end = self.tokenizer.end_of_text
+        return end if end is not None and end < self.net.config.vocab_size else None
+
+
+def load_model(path: Path, which: str = "best") -> TrainedModel:
+    """The network and the tokenizer of a checkpoint, or of a run folder's best or last one.
+
+    Raises UserError where it is no checkpoint, or its weights are not of the shape it names.
+    """
+    path = find_checkpoint(path, which)
+    checkpoint = read_checkpoint(path)
+    hyper_parameters = checkpoint["hyper_parameters"]
+    net = GPT(GPTConfig(**hyper_parameters["model"]))
+    weights = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip()
+        raise UserError(f"{path}: its weights do not fit the model it names: {detail}") from None
+    tokenizer = from_spec(hyper_parameters["tokenizer"])
+    return TrainedModel(net.eval(), tokenizer, path, hyper_parameters["data"]["text"])
+
+
+def training_store(run: RunFolder, model: TrainedModel) -> TokenStore:
+    """The token store that a run was trained on, made again where it is missing.
+
+    Raises UserError where the text has changed since.
+    """
+    data = build(DataConfig, "data", OmegaConf.create(run.read_config()["data"]))
+    store = prepare(data).store
+    if store.manifest.fingerprint != model.text:
+        raise UserError(
+            f"{run.path}: its text has changed since it was trained (fingerprint "
+            f"{store.manifest.fingerprint[:12]}, the checkpoint's is {model.text[:12]}); put the "
+            "old files back, or name other text with data=..."
+        )
+    return store
+
+
+def documents_of(
+    store: TokenStore, split: str, tokenizer: Tokenizer
+) -> Iterator[tuple[StoredDocument, NDArray[np.unsignedinteger[Any]]]]:
+    """Each document of a split with its ids, without the id that ends it."""
+    tokens = store.tokens(split)
+    for document in store.documents(split):
+        ids = tokens[document.start : document.start + document.tokens]
+        # No text holds this id: inside a text its words are ordinary ones.
+        is_closed = len(ids) > 0 and ids[-1] == tokenizer.end_of_text
+        yield document, ids[:-1] if is_closed else ids
