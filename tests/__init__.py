@@ -4,7 +4,7 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 # GPT is left out: beartype would check its config before the config's own messages can.
-CHECKED = ("attention", "block", "generate", "loss", "positions")
+CHECKED = ("attention", "block", "decoder", "generate", "loss", "positions", "sampling")
 
 check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int may stand for a float
 

@@ -17,6 +17,7 @@ def _json(parser: Parser) -> None:
 
 def _prepare(parser: Parser) -> None:
     _overrides(parser, "data=...")
+    _json(parser)
 
 
 def _inspect(parser: Parser) -> None:
@@ -35,6 +36,7 @@ def _check(parser: Parser) -> None:
 def _verify_resume(parser: Parser) -> None:
     _overrides(parser)
     parser.add_argument("--steps", type=int, default=24, help="optimizer steps of the trial run")
+    _json(parser)
 
 
 def _compare(parser: Parser) -> None:
@@ -42,23 +44,47 @@ def _compare(parser: Parser) -> None:
     parser.add_argument(
         "--out", type=Path, help="the report's folder; the default is the first folder"
     )
+    _json(parser)
 
 
 def _generate(parser: Parser) -> None:
     parser.add_argument("checkpoint", type=Path, help="a .ckpt file or a run folder")
-    start = parser.add_mutually_exclusive_group(required=True)
-    start.add_argument("--prompt", help="the text to continue")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--prompt", action="append",
+        help="the text to continue; given several times, the texts are written together. Without "
+        "one it is read from standard input, where that is a terminal line by line",
+    )  # fmt: skip
     start.add_argument(
         "--from-start", action="store_true", help="no prompt: begin a document of the model's own"
     )
-    parser.add_argument("--max-new-tokens", type=int, default=100, help="tokens to write")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=100,
+        help="tokens to write. Past the context length the model reads on from the last half of "
+        "it, so that a token costs the same however long the text is",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT",
+        help="end before this text; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ignore-end", action="store_true", help="go on where the model ends its document"
+    )
     parser.add_argument("--temperature", type=float, default=1.0, help="divides the logits")
     parser.add_argument("--top-k", type=int, help="sample from the k most likely tokens")
     parser.add_argument(
         "--top-p", type=float, help="sample from the most likely tokens that sum to probability p"
     )
+    parser.add_argument(
+        "--min-p", type=float, help="sample from the tokens at least p times as likely as the best"
+    )
+    parser.add_argument(
+        "--repetition-penalty", type=float, default=1.0,
+        help="above 1: tokens of the prompt and the text so far become less likely",
+    )  # fmt: skip
     parser.add_argument("--greedy", action="store_true", help="always take the most likely token")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text")
+    _json(parser)
     parser.add_argument(
         "--which", choices=["best", "last"], default="best", help="a run folder's checkpoint"
     )

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig
@@ -19,12 +20,17 @@ from minigpt.training.limits import training_batches
 
 
 def run(args: argparse.Namespace) -> None:
-    config = compose_config(args.overrides)
+    print_plan(check(args.overrides), args.json)
+
+
+def check(overrides: Sequence[str]) -> dict[str, Any]:
+    """The sizes of the run that these overrides describe; raises UserError as the run would."""
+    config = compose_config([*overrides])
     refuse_resume(config, "check looks at a new run")
-    print_plan(check(config), args.json)
+    return check_config(config)
 
 
-def check(cfg: DictConfig) -> dict[str, Any]:
+def check_config(cfg: DictConfig) -> dict[str, Any]:
     """Builds all of a run but its weights, and runs no code that the configuration names.
 
     Raises UserError as the run itself would.

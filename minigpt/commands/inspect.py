@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     print_inspection(inspect(store, args.verify), args.json)
 
 
-def open_store(target: str) -> TokenStore:
+def open_store(target: Path | str) -> TokenStore:
     """The store of a folder. Raises UserError where the folder is not a token store."""
     folder = Path(target)
     if not (folder / MANIFEST).exists():
@@ -41,11 +41,13 @@ def open_store(target: str) -> TokenStore:
     return TokenStore(folder)
 
 
-def inspect(store: TokenStore, verify: bool) -> dict[str, Any]:
+def inspect(store: TokenStore | Path | str, verify: bool = False) -> dict[str, Any]:
     """A store's figures, its most frequent tokens and the start of its training text.
 
-    Raises UserError where `verify` finds a shard whose content has changed.
+    Raises UserError for a folder without a store, and where `verify` finds a shard whose content
+    has changed.
     """
+    store = store if isinstance(store, TokenStore) else open_store(store)
     manifest = store.manifest
     if verify and (damaged := store.verify()):
         names = ", ".join(map(str, damaged))

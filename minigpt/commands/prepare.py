@@ -1,6 +1,9 @@
 """`minigpt prepare`: makes the token store of a configuration ahead of training."""
 
 import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
 
 from minigpt.batches.config import DataConfig
 from minigpt.config import build, compose_config, refuse_resume
@@ -8,14 +11,35 @@ from minigpt.tokens.prepare import Prepared, prepare
 
 
 def run(args: argparse.Namespace) -> None:
-    print_prepared(prepared(args.overrides))
+    result = prepared(args.overrides)
+    if args.json:
+        print(json.dumps(figures(result), indent=2))
+    else:
+        print_prepared(result)
 
 
-def prepared(overrides: list[str]) -> Prepared:
+def prepared(overrides: Sequence[str]) -> Prepared:
     """The token store of the configuration with these overrides, made if it is missing."""
-    config = compose_config(overrides)
+    config = compose_config([*overrides])
     refuse_resume(config, "the text is that of a new run; name it with data=...")
     return prepare(build(DataConfig, "data", config.data))
+
+
+def figures(result: Prepared) -> dict[str, Any]:
+    """The store's folder and sizes, by split, and what was left out."""
+    manifest = result.store.manifest
+    return {
+        "folder": str(result.store.folder),
+        "made": result.made,
+        "seconds": result.seconds,
+        "tokenizer": manifest.tokenizer["name"],
+        "documents": manifest.documents,
+        "tokens": manifest.tokens,
+        "max_tokens": result.max_tokens,
+        "duplicates": manifest.duplicates,
+        "empty": manifest.empty,
+        "fingerprint": manifest.fingerprint,
+    }
 
 
 def print_prepared(result: Prepared) -> None:

@@ -92,13 +92,13 @@ def _check_jobs(overrides: list[Override], searched: list[str], config_name: str
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     with without_collection():
-        from minigpt.commands.check import check
+        from minigpt.commands.check import check_config
 
     (jobs,) = BasicSweeper.split_arguments(overrides, None)
     numbers: dict[str, list[int]] = {}  # the jobs that cannot run, by reason
     for number, job in enumerate(jobs):
         try:
-            check(compose_config([*job, *searched], config_name))
+            check_config(compose_config([*job, *searched], config_name))
         except Exception as error:
             numbers.setdefault(reason_of(error), []).append(number)
     impossible = sum(map(len, numbers.values()))

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -11,14 +11,22 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from minigpt.command_lines import display_path, resume_command, train_command, train_program
+from minigpt.command_lines import (
+    MINIGPT_TRAIN,
+    RUN_FOLDER,
+    display_path,
+    hydra_value,
+    resume_command,
+    train_command,
+    train_program,
+)
 from minigpt.commands.other_process import COMMAND, run_by_launcher
 from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
-from minigpt.config import CONF, plain, refuse_resume, share_cores
+from minigpt.config import CONF, compose_config, plain, refuse_resume, share_cores
 from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
@@ -95,18 +103,23 @@ def _start(config: DictConfig) -> float | None:
             from minigpt.commands.sweep_job import run_job
 
             return run_job(config, run, overrides)
-        try:
-            with run.claim():
-                if run.has_run:
-                    raise UserError(
-                        f"{display_path(run.path)} already holds a run; continue it with: "
-                        f"{resume_command(run.path)}"
-                    )
-                return train(config, run, overrides, resume=False)
-        finally:
-            run.remove_if_empty()
-            if run.path.parent.parent == Path("outputs").resolve():
-                RunFolder(run.path.parent).remove_if_empty()
+        return _train_new(config, run, overrides)
+
+
+def _train_new(config: DictConfig, run: RunFolder, overrides: list[str]) -> float | None:
+    """Train in a folder that has no run yet. Raises UserError where it has one."""
+    try:
+        with run.claim():
+            if run.has_run:
+                raise UserError(
+                    f"{display_path(run.path)} already holds a run; continue it with: "
+                    f"{resume_command(run.path)}"
+                )
+            return train(config, run, overrides, resume=False)
+    finally:
+        run.remove_if_empty()
+        if run.path.parent.parent == Path("outputs").resolve():
+            RunFolder(run.path.parent).remove_if_empty()
 
 
 def _resume(run: RunFolder, overrides: list[str]) -> None:
@@ -117,6 +130,43 @@ def _resume(run: RunFolder, overrides: list[str]) -> None:
     config = resumed_config(run, overrides)
     with run.claim():
         train(config, run, overrides, resume=True)
+
+
+def train_run(overrides: Sequence[str] = (), folder: Path | str | None = None) -> RunFolder:
+    """Train one run as `minigpt train <overrides>` does; returns its folder.
+
+    folder: of a new run; by default one below outputs/ that does not exist yet. With
+    resume=FOLDER among the overrides that run goes on. Raises UserError for what the user can
+    mend, Interrupted after a signal that was acted on.
+    """
+    resumed, rest = _split_resume([*overrides])
+    if resumed is not None and folder is not None:
+        raise UserError(f"resume={resumed}: a resumed run keeps its folder; leave out folder")
+    if resumed is not None:
+        run = RunFolder(resumed.resolve())
+        with _as_command(overrides), stop_signals():
+            _resume(run, rest)
+        return run
+    words = rest if folder is None else [*rest, f"{RUN_FOLDER}={hydra_value(str(folder))}"]
+    config = compose_config(words, hydra_too=True)
+    run = RunFolder(Path(config.hydra.run.dir).resolve())
+    with open_dict(config):
+        del config.hydra
+    config.run_dir = str(run.path)
+    with _as_command(words), stop_signals():
+        _train_new(config, run, [word for word in rest if not word.startswith("hydra.")])
+    return run
+
+
+@contextmanager
+def _as_command(words: Sequence[str]) -> Iterator[None]:
+    """Within the block, the commands that are printed and recorded are those of these words."""
+    arguments = sys.argv
+    sys.argv = [MINIGPT_TRAIN, *words]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
 
 
 def train(

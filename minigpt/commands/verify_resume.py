@@ -1,11 +1,14 @@
 """Proof, on the user's machine and configuration, that a resumed run is the undisturbed one."""
 
 import argparse
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,20 @@ STOPPED = 128 + signal.SIGTERM
 
 
 def run(args: argparse.Namespace) -> None:
-    verify_resume(args.overrides, args.steps)
+    with redirect_stdout(sys.stderr) if args.json else nullcontext():
+        proof = verify_resume(args.overrides, args.steps)
+    if args.json:
+        print(json.dumps(proof, indent=2))
+    if proof["differences"]:
+        raise UserError(
+            f"not the same: {'; '.join(proof['differences'])}; both runs are kept in "
+            f"{proof['kept']} (on a GPU some operations differ from one run to the next)"
+        )
+    if not args.json:
+        print(
+            f"identical to the last bit: {proof['rows']} rows of losses, learning rates and "
+            "gradient norms, the weights, the optimizer's state"
+        )
 
 
 class StopAfter(pl.Callback):
@@ -42,19 +58,20 @@ class StopAfter(pl.Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def verify_resume(overrides: list[str], steps: int) -> None:
-    """Trains the same few steps undisturbed and stopped twice; prints what was compared.
+def verify_resume(overrides: Sequence[str], steps: int = 24) -> dict[str, Any]:
+    """Trains the same few steps undisturbed and stopped twice; returns what was compared.
 
     Three short epochs, with validation. The first stop is in the first epoch, the second on the
     last step of the second epoch, before its validation. A budget and trainer.max_steps are left
-    out, since `steps` is the length. Raises UserError where a run fails or the two differ.
+    out, since `steps` is the length. Where the two differ, `differences` says how and their folder
+    is kept. Raises UserError where a run fails.
     """
     per_epoch = steps // EPOCHS
     if per_epoch < 2:
         raise UserError(
             f"--steps must be at least {2 * EPOCHS}, two for each of {EPOCHS} epochs, got {steps}"
         )
-    config = compose_config(overrides)
+    config = compose_config([*overrides])
     refuse_resume(config, "verify-resume trains new runs of its own")
     for key in ("budget.tokens", "budget.flops"):
         if (value := OmegaConf.select(config, key)) is not None:
@@ -85,17 +102,17 @@ def verify_resume(overrides: list[str], steps: int) -> None:
     _train([f"resume={parts.path}", f"callbacks.stop.steps={stops[1]}"], STOPPED)
     print("resumed to the end", flush=True)
     _train([f"resume={parts.path}", "callbacks.stop.steps=null"], 0)
-    if differences := _differences(whole, parts):
-        raise UserError(
-            f"not the same: {'; '.join(differences)}; both runs are kept in {folder} "
-            "(on a GPU some operations differ from one run to the next)"
-        )
-    rows = len(_untimed_metrics(whole))
-    print(
-        f"identical to the last bit: {rows} rows of losses, learning rates and gradient norms, "
-        "the weights, the optimizer's state"
-    )
-    shutil.rmtree(folder)
+    proof = {
+        "steps": EPOCHS * per_epoch,
+        "stopped_after": stops,
+        "rows": len(_untimed_metrics(whole)),
+        "differences": _differences(whole, parts),
+        "kept": str(folder),
+    }
+    if not proof["differences"]:
+        shutil.rmtree(folder)
+        proof["kept"] = None
+    return proof
 
 
 def _train(arguments: list[str], expected: int) -> None:

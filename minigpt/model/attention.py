@@ -4,13 +4,31 @@ Shapes: B batch, T tokens, S cached and new tokens, C channels (n_embd), H heads
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from minigpt.model.dropout import Dropout, draws_own_mask
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where one more token of each row goes in caches whose rows differ in length."""
+
+    rows: Int[Tensor, "B"]
+    positions: Int[Tensor, "B 1"]
+    visible: Bool[Tensor, "B 1 1 S"]  # the positions that each row attends to: its own
+
+    @classmethod
+    def behind(cls, lengths: list[int], device: torch.device) -> "Places":
+        """The place behind the tokens of each row."""
+        positions = torch.tensor(lengths, device=device)[:, None]  # (B, 1)
+        slots = torch.arange(max(lengths) + 1, device=device)  # (S)
+        rows = torch.arange(len(lengths), device=device)
+        return cls(rows, positions, (slots <= positions)[:, None, None])
 
 
 class KeyValueCache:
@@ -20,14 +38,23 @@ class KeyValueCache:
     """
 
     def __init__(self, shape: tuple[int, int, int, int], like: Tensor) -> None:
-        self.keys = like.new_empty(shape)  # (B, H, capacity, D)
-        self.values = like.new_empty(shape)
-        self.length = 0  # positions filled so far
+        # Zeros, since an unused slot that is not a number would spoil the rows that do not see it.
+        self.keys = like.new_zeros(shape)  # (B, H, capacity, D)
+        self.values = like.new_zeros(shape)
+        self.length = 0  # positions filled so far in every row
 
     def extend(
-        self, k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"]
+        self, k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"], places: Places | None = None
     ) -> tuple[Float[Tensor, "B H S D"], Float[Tensor, "B H S D"]]:
-        """Append T positions, (B, H, T, D) each; return all keys and values, (B, H, S, D) each."""
+        """Append T positions, (B, H, T, D) each; return all keys and values, (B, H, S, D) each.
+
+        With places, each row's token goes to its own place instead, and T is 1.
+        """
+        if places is not None:
+            S = places.visible.shape[-1]
+            self.keys[places.rows, :, places.positions[:, 0]] = k[:, :, 0]
+            self.values[places.rows, :, places.positions[:, 0]] = v[:, :, 0]
+            return self.keys[:, :, :S], self.values[:, :, :S]
         start, self.length = self.length, self.length + k.shape[2]
         self.keys[:, :, start : self.length] = k
         self.values[:, :, start : self.length] = v
@@ -45,7 +72,10 @@ class CausalSelfAttention(nn.Module):
         self.proj = nn.Linear(n_embd, n_embd, bias=bias)
 
     def forward(
-        self, x: Float[Tensor, "B T C"], cache: KeyValueCache | None = None
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: KeyValueCache | None = None,
+        places: Places | None = None,
     ) -> Float[Tensor, "B T C"]:
         """(B, T, C) -> (B, T, C).
 
@@ -56,13 +86,16 @@ class CausalSelfAttention(nn.Module):
         qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
         if cache is not None:
-            k, v = cache.extend(k, v)  # (B, H, S, D) each
+            k, v = cache.extend(k, v, places)  # (B, H, S, D) each
         p = self.dropout.p if self.training else 0.0
         if p and draws_own_mask(x):
             y = self._attention_with_own_dropout(q, k, v)
         else:
-            # A single query may attend to every key, so it needs no mask.
-            y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=T > 1)
+            # A single query may attend to every key of its row, so equal rows need no mask.
+            visible = places.visible if places is not None else None
+            y = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=visible, dropout_p=p, is_causal=T > 1
+            )
         return self.proj(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
     def _attention_with_own_dropout(

@@ -6,7 +6,7 @@ Shapes: B batch, T tokens, C channels (n_embd).
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from minigpt.model.attention import CausalSelfAttention, KeyValueCache
+from minigpt.model.attention import CausalSelfAttention, KeyValueCache, Places
 from minigpt.model.dropout import Dropout
 
 
@@ -38,8 +38,11 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: Float[Tensor, "B T C"], cache: KeyValueCache | None = None
+        self,
+        x: Float[Tensor, "B T C"],
+        cache: KeyValueCache | None = None,
+        places: Places | None = None,
     ) -> Float[Tensor, "B T C"]:
         """(B, T, C) -> (B, T, C)."""
-        x = x + self.dropout(self.attn(self.ln_1(x), cache))
+        x = x + self.dropout(self.attn(self.ln_1(x), cache, places))
         return x + self.dropout(self.mlp(self.ln_2(x)))

@@ -1,110 +1,95 @@
-"""Sampling: continue sequences of token ids, one token at a time.
+"""Continue sequences of token ids, one token at a time.
 
-Shapes: B sequences, T tokens, C channels (n_embd), V vocabulary.
+Shapes: B sequences, T tokens, V vocabulary; "_" any number of tokens.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from minigpt.errors import UserError, check_types
-from minigpt.model.attention import KeyValueCache
+from minigpt.model.decoder import Decoder
 from minigpt.model.gpt import GPT
+from minigpt.model.sampling import Sampling, draw, next_token_probabilities, penalise_repetition
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How to choose the next token; greedy takes the most likely one and ignores the other keys.
+class Continuation:
+    """Sequences of any lengths that are continued together, a token each at a time.
 
-    Raises UserError on a temperature outside [0.001, 1000], top_k below 1 or top_p outside (0, 1].
+    A sequence's tokens follow from its own seed, whatever is continued beside it.
     """
 
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    greedy: bool = False
+    def __init__(
+        self,
+        net: GPT,
+        sequences: Sequence[Int[Tensor, "_"]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+    ) -> None:
+        """sequences: what to continue, at least one token each; net must be in eval mode."""
+        assert not net.training
+        self.sampling = sampling
+        windows = [ids[-net.config.block_size :] for ids in sequences]
+        self.decoder = Decoder(net, [ids[:-1] for ids in windows])
+        self.tokens = torch.stack([ids[-1:] for ids in windows])  # (B, 1), the last of each
+        self.rngs = [torch.Generator(self.tokens.device).manual_seed(seed) for seed in seeds]
+        self.seen: Tensor | None = None  # (B, V)
+        if sampling.repetition_penalty != 1:
+            shape = len(sequences), net.config.vocab_size
+            self.seen = torch.zeros(shape, dtype=torch.bool, device=self.tokens.device)
+            for row, ids in zip(self.seen, sequences, strict=True):
+                row[ids] = True
 
-    def __post_init__(self) -> None:
-        check_types("sampling", self)
-        if not 1e-3 <= self.temperature <= 1e3:
-            raise UserError(
-                f"temperature must lie in [0.001, 1000], got {self.temperature}; or use greedy"
-            )
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k must be at least 1, got {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p must lie in (0, 1], got {self.top_p}")
+    @torch.inference_mode()
+    def next_tokens(self) -> Int[Tensor, "B 1"]:
+        """Choose the next token of each sequence, (B, 1), and append it."""
+        self.logits = self.decoder.read(self.tokens)  # (B, V)
+        logits = self.logits
+        if self.seen is not None:
+            logits = penalise_repetition(logits, self.seen, self.sampling.repetition_penalty)
+        if self.sampling.greedy:
+            self.tokens = logits.argmax(-1, keepdim=True)
+        else:
+            self.distribution = next_token_probabilities(logits, self.sampling)  # (B, V)
+            device = logits.device
+            numbers = [torch.rand(1, generator=rng, device=device) for rng in self.rngs]
+            self.tokens = draw(self.distribution, torch.stack(numbers))
+        if self.seen is not None:
+            self.seen.scatter_(1, self.tokens, True)
+        return self.tokens
+
+    @torch.inference_mode()
+    def probabilities(self) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
+        """Of the tokens chosen last: under the network's own distribution, and as sampled."""
+        own = self.logits.float().softmax(-1).gather(1, self.tokens)[:, 0]
+        if self.sampling.greedy:
+            return own, torch.ones_like(own)
+        return own, self.distribution.gather(1, self.tokens)[:, 0]
+
+    @torch.inference_mode()
+    def keep(self, rows: list[int]) -> None:
+        """Continue these sequences only."""
+        self.decoder.keep(rows)
+        self.tokens = self.tokens[rows]
+        self.rngs = [self.rngs[row] for row in rows]
+        if self.seen is not None:
+            self.seen = self.seen[rows]
 
 
-def next_token_probabilities(
-    logits: Float[Tensor, "B V"], sampling: Sampling
-) -> Float[Tensor, "B V"]:
-    """Apply temperature, then top-k, then top-p; greedy is ignored.
-
-    (B, V) logits -> (B, V) probabilities. Top-k keeps the k most likely tokens (Fan et al., 2018).
-    Top-p keeps the smallest set of most likely tokens whose total probability reaches p (Holtzman
-    et al., 2020).
-    """
-    logits = logits.float() / sampling.temperature
-    if sampling.top_k is not None:
-        kth_largest = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]  # (B, 1)
-        logits = logits.masked_fill(logits < kth_largest, -torch.inf)
-    probabilities = logits.softmax(-1)
-    if sampling.top_p is not None:
-        ranked, token_ids = probabilities.sort(descending=True)
-        more_likely = ranked.cumsum(-1) - ranked  # total probability of the tokens ranked above
-        ranked[more_likely >= sampling.top_p] = 0
-        probabilities = torch.zeros_like(probabilities).scatter(-1, token_ids, ranked)
-        probabilities /= probabilities.sum(-1, keepdim=True)
-    return probabilities
-
-
-def draw(probabilities: Float[Tensor, "B V"], rng: torch.Generator) -> Int[Tensor, "B 1"]:
-    """Draw one id per row by inverting the cumulative distribution: (B, V) -> (B, 1).
-
-    It needs one random number per row; torch.multinomial draws one per vocabulary entry.
-    """
-    cumulative = probabilities.cumsum(-1)
-    total = cumulative[:, -1:]  # (B, 1), 1 up to rounding
-    u = torch.rand(total.shape, generator=rng, device=probabilities.device) * total
-    # Rounding can make u equal to the total; keep it below, or we return an impossible token.
-    u = u.minimum(total.nextafter(total.new_zeros(())))
-    return torch.searchsorted(cumulative, u, right=True)
-
-
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     net: GPT, tokens: Int[Tensor, "B T"], max_new_tokens: int, sampling: Sampling, seed: int
 ) -> Int[Tensor, "B T+{max_new_tokens}"]:
     """Append max_new_tokens to each sequence: (B, T) ids -> (B, T + max_new_tokens) ids.
 
-    The network sees the last block_size tokens. The result depends on the seed alone, and no
-    global random state changes.
+    Row i is drawn with seed + i, and is what it would be alone. No global random state changes.
+    Past block_size tokens the window slides as `Decoder` says.
     """
-    rng = torch.Generator(tokens.device).manual_seed(seed)
-    block_size = net.config.block_size
     was_training = net.training
     net.eval()
-    caches: list[KeyValueCache] | None = net.empty_caches(tokens.shape[0])
-    uncached = tokens[:, -block_size:]  # the next step's input: tokens whose keys are not cached
-    # (C, V). Multiplying a few rows by a contiguous transpose is four times as fast on CPU.
-    head_weight = net.head.weight.T.contiguous()
-    # The length changes with every token; stay eager to avoid recompiling.
-    with torch.compiler.set_stance("force_eager"):
-        for _ in range(max_new_tokens):
-            logits = net.hidden(uncached, caches)[:, -1] @ head_weight  # (B, V)
-            if net.head.bias is not None:
-                logits += net.head.bias
-            if sampling.greedy:
-                new_tokens = logits.argmax(-1, keepdim=True)  # (B, 1)
-            else:
-                new_tokens = draw(next_token_probabilities(logits, sampling), rng)
-            tokens = torch.cat([tokens, new_tokens], dim=1)
-            uncached = new_tokens
-            if tokens.shape[1] > block_size:
-                # The window slides, so every token's position changes and no cached key is valid.
-                caches, uncached = None, tokens[:, -block_size:]
+    seeds = [(seed + row) % 2**63 for row in range(len(tokens))]
+    continuation = Continuation(net, [*tokens], sampling, seeds)
+    new_tokens = [continuation.next_tokens() for _ in range(max_new_tokens)]  # (B, 1) each
     net.train(was_training)
-    return tokens
+    return torch.cat([tokens, *new_tokens], dim=1)

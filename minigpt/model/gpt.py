@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from minigpt.errors import UserError, check_choice, check_positive, check_types
-from minigpt.model.attention import KeyValueCache
+from minigpt.model.attention import KeyValueCache, Places
 from minigpt.model.block import Block
 from minigpt.model.dropout import Dropout
 from minigpt.model.positions import POSITIONS, position_embedding
@@ -98,20 +98,28 @@ class GPT(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def hidden(
-        self, tokens: Int[Tensor, "B T"], caches: list[KeyValueCache] | None = None
+        self,
+        tokens: Int[Tensor, "B T"],
+        caches: list[KeyValueCache] | None = None,
+        places: Places | None = None,
     ) -> Float[Tensor, "B T C"]:
         """(B, T) token ids -> (B, T, C) hidden states after the final norm; T at most block_size.
 
         With caches, one per block, the tokens continue the cached ones and are appended to them.
+        places: where, if the rows of the caches differ in length; T is 1 then.
         """
         x = self.wte(tokens)  # (B, T, C)
         if self.wpe is not None:
-            start = caches[0].length if caches else 0
-            positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-            x = x + self.wpe(positions)  # (T, C), broadcast over the batch
+            if places is not None:
+                positions = places.positions  # (B, 1)
+            else:
+                start = caches[0].length if caches else 0
+                positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+            x = x + self.wpe(positions)  # (T, C), broadcast over the batch; (B, 1, C) with places
         x = self.dropout(x)
         for i, block in enumerate(self.blocks):
-            x = block(x, caches[i]) if caches else block(x)
+            # With caches the length changes at each call; forward itself is never compiled.
+            x = block.forward(x, caches[i], places) if caches else block(x)
         return self.ln_f(x)
 
     def empty_caches(self, sequences: int) -> list[KeyValueCache]:

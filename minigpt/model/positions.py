@@ -1,6 +1,6 @@
 """Position embeddings: learned, sinusoidal or none.
 
-Shapes: T tokens, C channels (n_embd).
+Shapes: C channels (n_embd); "..." is T tokens, or B sequences of T tokens.
 """
 
 import math
@@ -22,13 +22,13 @@ class SinusoidalEmbedding(nn.Module):
         super().__init__()
         self.n_embd = n_embd
 
-    def forward(self, positions: Int[Tensor, "T"]) -> Float[Tensor, "T C"]:
-        """(T) positions -> (T, C)."""
+    def forward(self, positions: Int[Tensor, "..."]) -> Float[Tensor, "... C"]:
+        """(...) positions -> (..., C)."""
         even_channels = torch.arange(0, self.n_embd, 2, device=positions.device)
-        angles = positions[:, None] * 10_000.0 ** (-even_channels / self.n_embd)  # (T, C / 2)
-        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        angles = positions[..., None] * 10_000.0 ** (-even_channels / self.n_embd)  # (..., C / 2)
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
         # A sine's standard deviation is 1 / sqrt(2). An odd C drops the last cosine.
-        return waves[:, : self.n_embd] * (0.02 * math.sqrt(2))
+        return waves[..., : self.n_embd] * (0.02 * math.sqrt(2))
 
 
 def position_embedding(kind: str, block_size: int, n_embd: int) -> nn.Module | None:

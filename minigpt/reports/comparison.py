@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ SHOWN = 30  # runs in the terminal
 
 
 def compare(
-    places: Sequence[Path], out: Path, reproductions: Sequence[Reproduction] = ()
+    places: Sequence[Path | str], out: Path | str, reproductions: Sequence[Reproduction] = ()
 ) -> list[ComparedRun]:
     """Write the report of every run in and below the given folders; returns them, best first.
 
-    Raises UserError where there is none.
+    out: the report's folder. Raises UserError where there is no run.
     """
-    runs = ranked(find_runs(places))
+    runs, out = ranked(find_runs([Path(place) for place in places])), Path(out)
     keys = differing_keys(runs)
     content = page_content(runs, keys, reproductions)
     write_file(out / "runs.csv", runs_csv(runs, keys))
@@ -48,6 +49,25 @@ def runs_csv(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
     for row in rows:
         writer.writerow({column: _cell(value) for column, value in row.items()})
     return out.getvalue()
+
+
+def comparison_figures(runs: Sequence[ComparedRun], out: Path | str) -> dict[str, Any]:
+    """The runs, best first, the keys in which they differ, the findings, and where the report is.
+
+    A figure that a run did not reach is None.
+    """
+    keys = differing_keys(runs)
+    rows = [{key: _finite(value) for key, value in _row(run, keys).items()} for run in runs]
+    return {
+        "report": str(Path(out) / "report.html"),
+        "differing": keys,
+        "runs": rows,
+        "findings": findings(runs),
+    }
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _row(run: ComparedRun, keys: Sequence[str]) -> dict[str, Any]:

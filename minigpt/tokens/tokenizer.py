@@ -39,6 +39,10 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, ids: Iterable[int]) -> str: ...
+    def token_bytes(self, i: int) -> bytes:
+        """The UTF-8 of one id, which may begin or end inside a character."""
+        ...
+
     def bytes_per_id(self) -> NDArray[np.int64]:
         """(n_vocab) how many bytes of UTF-8 each id stands for; 0 for one that is not text."""
         ...
@@ -91,6 +95,14 @@ class BytePairTokenizer:
         # A model's head may be wider than its encoding: an id beyond it has no text.
         return self.encoding.decode([i if i < self.n_vocab else self.encode("?")[0] for i in ids])
 
+    def token_bytes(self, i: int) -> bytes:
+        return self._token_of_id.get(i, b"?")  # as `decode` does
+
+    @cached_property
+    def _token_of_id(self) -> dict[int, bytes]:
+        special = {i: token.encode() for token, i in self._special_tokens.items()}
+        return special | {i: token for token, i in self._ranks.items()}
+
     def bytes_per_id(self) -> NDArray[np.int64]:
         counts = np.zeros(self.n_vocab, np.int64)
         counts[list(self._ranks.values())] = [len(token) for token in self._ranks]
@@ -126,6 +138,9 @@ class CharTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self.alphabet[i] if i < self.n_vocab else "\ufffd" for i in ids)
+
+    def token_bytes(self, i: int) -> bytes:
+        return self.decode([i]).encode()
 
     def bytes_per_id(self) -> NDArray[np.int64]:
         return np.array([len(character.encode()) for character in self.alphabet], np.int64)

@@ -55,18 +55,3 @@ def test_a_command_that_continues_no_run_refuses_resume(type_minigpt, name, word
     assert typed.err.startswith(f"error: {word.lstrip('+')}: ")
     assert typed.err.endswith("; leave it out\n")
     assert not list(tmp_path.iterdir())
-
-
-def test_generate_can_start_at_the_beginning_of_a_document(type_minigpt, monkeypatch):
-    prompts = []
-    monkeypatch.setattr("minigpt.commands.generate.load", lambda *_: (None, None))
-    monkeypatch.setattr(
-        "minigpt.commands.generate.generate_text",
-        lambda net, tokenizer, prompt, *_: prompts.append(prompt) or "Once",
-    )
-    assert type_minigpt("generate", "run", "--from-start").out == "Once\n"
-    assert type_minigpt("generate", "run", "--prompt", "Up ").out == "Up Once\n"
-    assert prompts == [None, "Up "]
-    for words in ([], ["--prompt", "a", "--from-start"]):
-        typed = type_minigpt("generate", "run", *words)
-        assert (typed.code, typed.err.count("\n")) == (2, 1)

@@ -34,6 +34,16 @@ def test_end_of_text_inside_a_text_is_ordinary_text():
     assert 50256 not in gpt2.batch_encoder()(["a<|endoftext|>b"])[0]
 
 
+def test_the_bytes_of_a_token_may_be_half_a_character():
+    gpt2 = load_tokenizer("gpt2")
+    ids = gpt2.encode("a 🐝")
+    assert [gpt2.token_bytes(i) for i in ids] == [b"a", b" \xf0\x9f", b"\x90", b"\x9d"]
+    assert gpt2.token_bytes(50256) == b"<|endoftext|>"
+    assert gpt2.token_bytes(50303) == b"?"  # a head may be wider than its encoding
+    char = CharTokenizer("aß")
+    assert [char.token_bytes(i) for i in range(3)] == [b"a", b"\xc3\x9f", "\ufffd".encode()]
+
+
 @pytest.mark.parametrize("tokenizer", [CharTokenizer("abc"), load_tokenizer("gpt2")])
 def test_arrays_hold_the_same_ids(tokenizer):
     texts = ["abc", "", "b"]

@@ -6,7 +6,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from minigpt.errors import UserError
-from minigpt.model.generate import Sampling, generate
+from minigpt.model.generate import generate
+from minigpt.model.sampling import Sampling
 from minigpt.tokens.tokenizer import from_spec
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
