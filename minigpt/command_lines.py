@@ -66,6 +66,11 @@ def generate_command(run: Path, prompt: str) -> str:
     return shlex.join(words)
 
 
+def evaluate_command(run: Path) -> str:
+    """The command that evaluates a run's best weights on its held-out text."""
+    return shlex.join(["minigpt", "evaluate", str(display_path(run))])
+
+
 def hydra_value(text: str) -> str:
     """Text for Hydra's grammar, in quotes where commas, brackets or spaces need them.
 

@@ -95,6 +95,35 @@ def test_a_signal_in_the_test_is_taken_up_again(tiny, type_train, tmp_path, sign
 
 
 @pytest.mark.parametrize(("name", "code"), CODES)
+def test_a_signal_in_the_evaluation_is_taken_up_again(
+    tiny, type_train, tmp_path, signal_in, name, code
+):
+    from minigpt.evaluation.windows import Scorer
+
+    assert type_train(*tiny, *SHORT, "hydra.run.dir=whole").code == 0
+    signal_in(Scorer, "_score_batch", name)
+    typed = type_train(*tiny, *SHORT, "hydra.run.dir=parts")
+    assert typed.code == code
+    assert typed.err == "stopped; continue with: python train.py resume=parts\n"
+    stopped, whole = summary(tmp_path / "parts"), summary(tmp_path / "whole")
+    assert (stopped["status"], stopped["evaluation"]) == ("interrupted", {})
+    assert stopped["test"] == whole["test"]
+    assert type_train("resume=parts").code == 0
+    for key in ("status", "steps", "test", "best", "evaluation"):
+        assert summary(tmp_path / "parts")[key] == whole[key], key
+
+
+def test_a_signal_in_a_jobs_evaluation_stops_the_sweep(tiny, type_train, tmp_path, signal_in):
+    from minigpt.evaluation.windows import Scorer
+
+    signal_in(Scorer, "_score_batch", "SIGTERM")
+    assert type_train("-m", *tiny, *SWEEP).code == 143
+    assert jobs(tmp_path) == JOBS[:1]
+    assert type_train("-m", *tiny, *SWEEP).code == 0
+    assert all(summary(tmp_path / "sweep" / job)["evaluation"] for job in JOBS)
+
+
+@pytest.mark.parametrize(("name", "code"), CODES)
 def test_a_signal_while_the_report_of_a_sweep_is_made(
     tiny, type_train, tmp_path, signal_in, name, code
 ):

@@ -90,6 +90,30 @@ def _generate(parser: Parser) -> None:
     )
 
 
+def _evaluate(parser: Parser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="a .ckpt file or a run folder")
+    _overrides(parser, "data=...")
+    parser.add_argument(
+        "--split", nargs="+", choices=["train", "val", "test"], default=["val", "test"],
+        metavar="SPLIT", help="train, val or test, or several; the default is val test",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stride", type=int, help="tokens that each window adds; the default is no overlap"
+    )
+    parser.add_argument(
+        "--which", choices=["best", "last"], default="best", help="a run folder's checkpoint"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], default="float32",
+        help="of matrix products; bfloat16 is faster where the processor has it, and less exact",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, help="write the figures there; the default is a run's own folder"
+    )
+    _json(parser)
+
+
 ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "prepare": _prepare,
     "inspect": _inspect,
@@ -97,4 +121,5 @@ ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "verify-resume": _verify_resume,
     "compare": _compare,
     "generate": _generate,
+    "evaluate": _evaluate,
 }

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -17,6 +17,7 @@ from minigpt.command_lines import (
     MINIGPT_TRAIN,
     RUN_FOLDER,
     display_path,
+    evaluate_command,
     hydra_value,
     resume_command,
     train_command,
@@ -27,12 +28,15 @@ from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
 from minigpt.config import CONF, compose_config, plain, refuse_resume, share_cores
-from minigpt.error_lines import one_line_errors
+from minigpt.error_lines import explain, one_line_errors
 from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import resolved, resumed_config
 from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
+
+if TYPE_CHECKING:
+    from minigpt.training.build import Run
 
 
 @tolerant_output()
@@ -217,6 +221,8 @@ def train(
             if len(parts.data.blocks["test"]):
                 trainer.test(parts.lit, parts.data, verbose=False)
             summary.write(trainer, Status.FINISHED)
+        if is_first(trainer):
+            _evaluate(run, parts)
     except Interrupted as stop:
         if run.last.exists():
             stop.hint = f"; continue with: {resume_command(run.path)}"
@@ -229,6 +235,20 @@ def train(
         print_report(run, REPRODUCTIONS)
     best = Metrics.of(trainer).best
     return best.val_loss if best else None
+
+
+def _evaluate(run: RunFolder, parts: "Run") -> None:
+    """Evaluate a finished run; a failure is said, and the run stays finished."""
+    from minigpt.evaluation.end_of_run import evaluate_run
+
+    try:
+        evaluate_run(run, parts.trainer, parts.lit, parts.data)
+    except Exception as error:
+        print(
+            f"the run is finished, but its evaluation failed: {explain(error)}; try again with: "
+            f"{evaluate_command(run.path)}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from minigpt.model.gpt import GPT
 from minigpt.model.scores import Head, score_targets
 
 BATCH_TOKENS = 8192  # read at a time
+LOOK_AHEAD = 1024  # windows that are sorted by length
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +59,30 @@ def document_windows(
 
 
 class Scorer:
-    """Scores windows with a network, several at a time; the network must be in eval mode."""
+    """Scores windows with a network, several at a time; the network must be in eval mode.
 
-    def __init__(self, net: GPT) -> None:
+    precision: of the matrix products; everything else is float32.
+    """
+
+    def __init__(self, net: GPT, precision: torch.dtype = torch.float32) -> None:
         assert not net.training
         self.net = net
-        self.head = Head(net.head.weight, net.head.bias)
+        self.precision = precision
+        self.head = Head(net.head.weight.to(precision), net.head.bias)
         self.device = net.head.weight.device
 
     def score(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
-        """The scores of each window, in order."""
-        for batch in _batches(windows):
-            yield from self._score_batch(batch)
+        """The scores of each window, in order.
+
+        A number of windows ahead is sorted by length, so that little of a batch is padding.
+        """
+        windows = iter(windows)
+        while ahead := [*islice(windows, LOOK_AHEAD)]:
+            order = sorted(range(len(ahead)), key=lambda i: len(ahead[i].ids))
+            batches = _batches(ahead[i] for i in order)
+            scores = chain.from_iterable(map(self._score_batch, batches))
+            by_place = dict(zip(order, scores, strict=True))
+            yield from (by_place[i] for i in range(len(ahead)))
 
     @torch.inference_mode()
     def _score_batch(self, windows: list[Window]) -> list[WindowScores]:
@@ -77,7 +90,9 @@ class Scorer:
         inputs = np.zeros((len(windows), T), np.int64)
         for row, window in zip(inputs, windows, strict=True):
             row[: len(window.ids) - 1] = window.ids[:-1]
-        hidden = self.net.hidden(torch.from_numpy(inputs).to(self.device))  # (B, T, C)
+        lower = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=lower):
+            hidden = self.net.hidden(torch.from_numpy(inputs).to(self.device))  # (B, T, C)
         # The network is causal, so the padding on the right changes nothing, and only rows that
         # are scored go through the head, which is most of the work.
         starts = [len(window.ids) - 1 - window.scored for window in windows]

@@ -1,8 +1,9 @@
 """What a network makes of given tokens: the nats and the rank of each.
 
-Shapes: N tokens, C channels (n_embd), V vocabulary, P = V padded, R rows of one chunk.
+Shapes: N tokens, C channels (n_embd), V vocabulary, P = V padded, R rows and K columns of a tile.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,10 @@ from torch import Tensor
 
 from minigpt.model.fused_head import ALIGNMENT
 
-CHUNK_ROWS = 512  # rows of logits that are held at a time
+# Logits that are held at a time. On a CPU the passes over them cost as much as their product where
+# they leave its cache; a GPU has the bandwidth, and loses time with every small kernel.
+ROWS = 512
+COLUMNS = 1024
 
 
 class Scores(NamedTuple):
@@ -22,7 +26,7 @@ class Scores(NamedTuple):
 
 
 class Head:
-    """A head laid out once for many calls: rows of logits start on a cache line.
+    """A head with its buffer, laid out once for many calls: rows of logits start on a cache line.
 
     weight (V, C), bias (V) or None.
     """
@@ -36,11 +40,35 @@ class Head:
     def logits(self, hidden: Float[Tensor, "R C"]) -> Float[Tensor, "R V"]:
         """(R, C) -> (R, V), in a buffer that the next call overwrites."""
         R, V = len(hidden), len(self.weight)
-        if self._buffer.numel() < R * self._columns:
-            self._buffer = self.weight.new_empty(R * self._columns)
-        logits = self._buffer[: R * self._columns].view(R, self._columns)[:, :V]
-        torch.mm(hidden, self.weight.T, out=logits)
+        logits = self._room(R * self._columns).view(R, self._columns)[:, :V]
+        torch.mm(hidden.to(self.weight.dtype), self.weight.T, out=logits)
         return logits if self.bias is None else logits.add_(self.bias)
+
+    def tiles(self, hidden: Float[Tensor, "R C"]) -> Iterator[tuple[int, Float[Tensor, "R K"]]]:
+        """(R, C) -> a first token's id and the (R, K) logits from it on, for all of the vocabulary.
+
+        In a buffer that the next tile overwrites.
+        """
+        hidden, V = hidden.to(self.weight.dtype), len(self.weight)
+        for start in range(0, V, V if hidden.is_cuda else COLUMNS):
+            weight = self.weight[start:] if hidden.is_cuda else self.weight[start : start + COLUMNS]
+            logits = self._room(len(hidden) * len(weight)).view(len(hidden), len(weight))
+            torch.mm(hidden, weight.T, out=logits)
+            if self.bias is not None:
+                logits += self.bias[start : start + len(weight)]
+            yield start, logits
+
+    def of_targets(
+        self, hidden: Float[Tensor, "R C"], targets: Int[Tensor, "R"]
+    ) -> Float[Tensor, "R"]:
+        """(R, C) hidden states, (R) ids -> the logit of each row's own id, in float32."""
+        logits = (hidden.float() * self.weight[targets].float()).sum(1)
+        return logits if self.bias is None else logits + self.bias[targets]
+
+    def _room(self, size: int) -> Tensor:
+        if self._buffer.numel() < size:
+            self._buffer = self.weight.new_empty(size)
+        return self._buffer[:size]
 
 
 @torch.inference_mode()
@@ -51,16 +79,29 @@ def score_targets(head: Head, hidden: Float[Tensor, "N C"], targets: Int[Tensor,
     """
     nats = hidden.new_empty(len(targets), dtype=torch.float32)
     rank = targets.new_empty(len(targets))
-    for start in range(0, len(targets), CHUNK_ROWS):
-        rows = slice(start, start + CHUNK_ROWS)
-        logits = head.logits(hidden[rows])  # (R, V)
-        target = logits.gather(1, targets[rows, None])  # (R, 1)
-        rank[rows] = (logits > target).sum(1)
-        nats[rows] = (_log_sum_exp_in_place(logits) - target[:, 0]).float()
+    for start in range(0, len(targets), ROWS):
+        rows = slice(start, start + ROWS)
+        nats[rows], rank[rows] = _score_rows(head, hidden[rows], targets[rows])
     return Scores(nats, rank)
 
 
-def _log_sum_exp_in_place(logits: Float[Tensor, "R V"]) -> Float[Tensor, "R"]:
-    """torch.logsumexp without copies of the logits, which it destroys."""
-    largest = logits.amax(1, keepdim=True)
-    return logits.sub_(largest).exp_().sum(1).log() + largest[:, 0]
+def _score_rows(head: Head, hidden: Float[Tensor, "R C"], targets: Int[Tensor, "R"]) -> Scores:
+    """With t the target's logit, nats are log(sum exp(x - t)): the sum is 1 or more."""
+    t = head.of_targets(hidden, targets)  # (R)
+    total, rank = torch.zeros_like(t), torch.zeros_like(t)
+    is_more = t.new_empty(0)
+    for start, logits in head.tiles(hidden):
+        x = logits.float().sub_(t[:, None])  # (R, K)
+        # The product may round the target's own logit to another number.
+        column = targets - start
+        own = ((column >= 0) & (column < x.shape[1])).nonzero()[:, 0]
+        x[own, column[own]] = 0
+        # Comparing into float32 and summing that is the fastest way to count.
+        is_more = is_more if is_more.shape == x.shape else torch.empty_like(x)
+        rank += torch.gt(x, 0, out=is_more).sum(1)
+        total += x.exp_().sum(1)
+    nats = total.log()
+    overflown = nats.isinf()  # a token e^88 times as likely as the target
+    if overflown.any():
+        nats[overflown] = head.logits(hidden[overflown]).float().logsumexp(1) - t[overflown]
+    return Scores(nats, rank.long())

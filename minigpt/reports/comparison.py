@@ -71,7 +71,7 @@ def _finite(value: Any) -> Any:
 
 
 def _row(run: ComparedRun, keys: Sequence[str]) -> dict[str, Any]:
-    best, summary = run.summary.best, run.summary
+    best, summary, held_out = run.summary.best, run.summary, run.summary.held_out
     return {
         "run": run.name,
         **{key: run.settings.get(key) for key in keys},
@@ -84,6 +84,8 @@ def _row(run: ComparedRun, keys: Sequence[str]) -> dict[str, Any]:
         "gap": run.gap,
         "test_loss": run.test_loss,
         "test_perplexity": summary.test and summary.test.perplexity,
+        "bits_per_byte": held_out and held_out.bits_per_byte,
+        "bits_per_byte_stderr": held_out and held_out.bits_per_byte_stderr,
         "steps": summary.steps,
         "tokens": summary.tokens_seen,
         "flops": run.flops,

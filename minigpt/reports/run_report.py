@@ -9,9 +9,9 @@ from rich.text import Text
 
 from minigpt.command_lines import display_path, generate_command, tensorboard_command
 from minigpt.reports.reproduction import Reproduction
-from minigpt.reports.text import short_perplexity
+from minigpt.reports.text import number, short_perplexity, with_error
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import Summary
+from minigpt.runs.summary import HeldOutText, Summary
 
 
 def print_report(
@@ -55,6 +55,8 @@ def _lines(summary: Summary, published: dict[int, float] | None) -> list[tuple[s
                 f"(epoch {best.epoch}, step {best.step:,})"
             )
         lines.append(("test", text))
+    if (held_out := summary.held_out) and held_out.bits_per_byte is not None:
+        lines.append(("held-out", evaluated(held_out)))
     if summary.tokens_per_second and summary.peak_memory_bytes:
         lines.append(
             (
@@ -64,6 +66,16 @@ def _lines(summary: Summary, published: dict[int, float] | None) -> list[tuple[s
             )
         )
     return lines
+
+
+def evaluated(text: HeldOutText) -> str:
+    """The figures of held-out documents in words."""
+    documents = "1 document" if text.documents == 1 else f"{text.documents:,} documents"
+    return (
+        f"{with_error(text.bits_per_byte, text.bits_per_byte_stderr)} bits per byte on {documents},"
+        f" each read on its own (loss {number(text.loss, '.3f')}, the first guess right for "
+        f"{number(text.accuracy_at_1, '.1%')} of the tokens)"
+    )
 
 
 def epoch_table(summary: Summary, published: dict[int, float] | None) -> Table:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import ComparedRun
-from minigpt.reports.text import duration, number, setting, shortened
+from minigpt.reports.text import duration, number, setting, shortened, with_error
 
 FIGURES = ["parameters", "train loss", "train ppl", "held-out loss", "held-out ppl", "at step",
-           "gap", "test loss", "test ppl", "tokens", "tokens/s", "time", "memory",
+           "gap", "test loss", "test ppl", "bits per byte", "tokens", "tokens/s", "time", "memory",
            "status"]  # fmt: skip
 
 
@@ -20,7 +20,7 @@ def comparison_table(
 
 
 def _cells(run: ComparedRun, keys: Sequence[str]) -> list[str]:
-    best, test = run.summary.best, run.summary.test
+    best, test, held_out = run.summary.best, run.summary.test, run.summary.held_out
     return [
         run.name,
         *(shortened(setting(run.settings.get(key))) for key in keys),
@@ -33,6 +33,7 @@ def _cells(run: ComparedRun, keys: Sequence[str]) -> list[str]:
         number(run.gap, "+.2f"),
         number(run.test_loss, ".3f"),
         number(test.perplexity if test else None, ",.1f"),
+        with_error(held_out.bits_per_byte, held_out.bits_per_byte_stderr) if held_out else "",
         number(run.summary.tokens_seen, ","),
         number(run.tokens_per_second, ",.0f"),
         duration(run.summary.wall_seconds),

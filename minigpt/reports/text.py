@@ -11,6 +11,12 @@ def number(value: float | None, form: str, unit: str = "") -> str:
     return format(int(value) if form == "," else value, form) + unit
 
 
+def with_error(value: float | None, stderr: float | None) -> str:
+    """1.234 ± 0.012; without the second where it is unknown."""
+    error = number(stderr, ".3f")
+    return number(value, ".3f") + (f" ± {error}" if error else "")
+
+
 def duration(seconds: float) -> str:
     """m:ss, or h:mm:ss."""
     if not math.isfinite(seconds):

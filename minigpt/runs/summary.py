@@ -56,6 +56,23 @@ class Test(_Record):
     perplexity: float | None
 
 
+class HeldOutText(_Record):
+    """Held-out documents, each read on its own, with the weights of the best validation.
+
+    None where there was too little text for the figure.
+    """
+
+    documents: int
+    tokens: int
+    bytes: int  # of UTF-8
+    loss: float | None  # nats a token
+    loss_stderr: float | None  # clustered by document
+    bits_per_byte: float | None
+    bits_per_byte_stderr: float | None
+    accuracy_at_1: float | None
+    accuracy_at_5: float | None
+
+
 class Sample(_Record):
     """Text that the model wrote at the last validation."""
 
@@ -93,6 +110,7 @@ class Summary(_Record):
     epochs: list[Epoch] = []
     best: BestValidation | None = None
     test: Test | None = None
+    evaluation: dict[str, HeldOutText] = {}  # by split; after the test
     tokens_seen: int = 0
     tokens_per_second: float | None = None  # of training, validation left out
     wall_seconds: float = 0.0
@@ -110,6 +128,11 @@ class Summary(_Record):
     def final(self) -> Epoch | None:
         """The last epoch."""
         return self.epochs[-1] if self.epochs else None
+
+    @property
+    def held_out(self) -> HeldOutText | None:
+        """The evaluation of the test text, else of the validation text."""
+        return self.evaluation.get("test") or self.evaluation.get("val")
 
 
 def parse_summary(content: Any, path: Path) -> Summary:

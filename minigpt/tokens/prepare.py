@@ -39,9 +39,10 @@ class Prepared:
     max_tokens: int | None  # as the configuration asks
 
 
-def prepare(config: CorpusConfig) -> Prepared:
+def prepare(config: CorpusConfig, tokenizer: Tokenizer | None = None) -> Prepared:
     """The store of a corpus. It is made if it is not there yet.
 
+    tokenizer: makes the ids in place of the one that the configuration names.
     The folder's name is a fingerprint of text, tokenizer and settings, so that a change of any
     makes another store. The manifest is written last. A preparation that was stopped goes on from
     its finished parts; if two processes need the same store, one makes it and the other waits.
@@ -62,7 +63,8 @@ def prepare(config: CorpusConfig) -> Prepared:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"data.root={config.root} cannot be made a folder: {error}") from None
-    tokenizer = None if config.tokenizer == "char" else load_tokenizer(config.tokenizer)
+    if tokenizer is None and config.tokenizer != "char":
+        tokenizer = load_tokenizer(config.tokenizer)
     with FileDigests(root / "digests.json") as digests:
         source = open_source(config, digests)
     fingerprint = _fingerprint(config, source, tokenizer)

@@ -37,6 +37,12 @@ def training_batches(trainer: pl.Trainer, data: TokenDataModule) -> int:
     return _limited(unlimited_batches(trainer, data, "train"), trainer.limit_train_batches)
 
 
+def held_out_batches(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:
+    """Batches of a validation (val) or a test (test), after their limits."""
+    limit = trainer.limit_val_batches if split == "val" else trainer.limit_test_batches
+    return _limited(unlimited_batches(trainer, data, split), limit)
+
+
 def unlimited_batches(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:
     """Batches of a split before any limit; the last one may be smaller."""
     size = data.config.batch_size if split == "train" else data.config.eval_batch_size

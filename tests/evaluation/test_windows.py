@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt.evaluation.windows import Scorer, document_windows, score_documents
+from minigpt.evaluation.windows import Scorer, Window, document_windows, score_documents
 from minigpt.model.gpt import GPT, GPTConfig
+from minigpt.model.scores import Head, score_targets
 
 SHAPE = GPTConfig(
     n_layer=2, n_head=2, n_embd=16, mlp_ratio=2, block_size=8, vocab_size=70, dropout=0.1,
@@ -70,3 +71,37 @@ def test_batches_of_any_size_give_the_same_scores(monkeypatch):
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a.nats, b.nats, atol=1e-5)
         np.testing.assert_array_equal(a.rank, b.rank)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_scores_of_a_vocabulary_of_several_tiles_are_those_of_float64(bias):
+    torch.manual_seed(1)
+    hidden, weight = torch.randn(600, 16), torch.randn(2500, 16)
+    offsets = torch.randn(2500) if bias else None
+    targets = torch.randint(2500, (600,))
+    hidden[0] *= 100  # its likeliest token is e^100 times as likely as its target, and more
+    logits = hidden.double() @ weight.double().T + (0 if offsets is None else offsets.double())
+    nats, rank = score_targets(Head(weight, offsets), hidden, targets)
+    expected = F.cross_entropy(logits, targets, reduction="none")
+    assert expected[0] > 100
+    torch.testing.assert_close(nats.double(), expected, rtol=1e-5, atol=1e-5)
+    own = logits.gather(1, targets[:, None])
+    assert torch.equal(rank, (logits > own).sum(1))
+
+
+def test_a_target_as_likely_as_others_comes_first():
+    head = Head(torch.ones(1500, 4), None)
+    _, rank = score_targets(head, torch.ones(3, 4), torch.tensor([0, 700, 1499]))
+    assert rank.tolist() == [0, 0, 0]
+
+
+def test_windows_of_many_lengths_keep_their_order():
+    torch.manual_seed(1)
+    scorer = Scorer(GPT(SHAPE).eval())
+    rng = np.random.default_rng(3)
+    cut = [Window(rng.integers(0, 69, size), size - 1) for size in rng.integers(2, 9, 3000)]
+    scores = [*scorer.score(cut)]
+    assert [len(s.nats) for s in scores] == [window.scored for window in cut]
+    for i in (0, 7, 1500, 2999):
+        (alone,) = scorer.score([cut[i]])
+        np.testing.assert_allclose(alone.nats, scores[i].nats, atol=1e-5)

@@ -1,0 +1,69 @@
+"""`minigpt evaluate`: how well a trained model predicts a text."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from minigpt.errors import UserError
+from minigpt.evaluation.evaluate import evaluate
+from minigpt.evaluation.evaluation_files import figures, write_evaluation
+from minigpt.evaluation.other_text import other_store
+from minigpt.evaluation.trained_model import TrainedModel, load_model, training_store
+from minigpt.reports.evaluation import print_evaluation
+from minigpt.runs.run_folder import RunFolder
+from minigpt.tokens.store import TokenStore
+
+
+def run(args: argparse.Namespace) -> None:
+    device = choose_device(args.device)
+    model = load_model(args.checkpoint, args.which)
+    store = _text(args, model)
+    model.net.to(device)
+    precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[args.precision]
+    # The same split twice would count its documents twice.
+    splits = list(dict.fromkeys(args.split))
+    evaluation = evaluate(model, store, splits, stride=args.stride, precision=precision)
+    out = _folder(args)
+    if out is not None:
+        write_evaluation(out, evaluation, model.checkpoint)
+    if args.json:
+        print(json.dumps(figures(evaluation, model.checkpoint), indent=2, ensure_ascii=False))
+    else:
+        print_evaluation(evaluation, model.checkpoint, store, out)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of `auto`, `cpu` or `cuda`. Raises UserError where there is no GPU."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no GPU here; use --device cpu")
+    on_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if on_gpu else "cpu")
+
+
+def _text(args: argparse.Namespace, model: TrainedModel) -> TokenStore:
+    if args.overrides:
+        return other_store(model, args.overrides)
+    run = _run_of(args.checkpoint)
+    if run is None:
+        raise UserError(
+            f"{args.checkpoint} is not in a run folder, whose text would be read; name a text with "
+            "data=..., such as data=files 'data.files=[my.txt]'"
+        )
+    return training_store(run, model)
+
+
+def _run_of(path: Path) -> RunFolder | None:
+    """The run that a folder is, or whose checkpoint a file is."""
+    if path.is_dir():
+        return RunFolder(path)
+    run = RunFolder(path.parent.parent)
+    return run if path.parent == run.checkpoints and run.has_run else None
+
+
+def _folder(args: argparse.Namespace) -> RunFolder | None:
+    """Where the figures are written: a run keeps those of its own text."""
+    if args.out:
+        return RunFolder(args.out)
+    return RunFolder(args.checkpoint) if args.checkpoint.is_dir() and not args.overrides else None
