@@ -66,6 +66,11 @@ def generate_command(run: Path, prompt: str) -> str:
     return shlex.join(words)
 
 
+def memorization_command(run: Path) -> str:
+    """The command that says what a run memorised."""
+    return shlex.join(["minigpt", "memorization", str(display_path(run))])
+
+
 def hydra_value(text: str) -> str:
     """Text for Hydra's grammar, in quotes where commas, brackets or spaces need them.
 

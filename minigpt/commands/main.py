@@ -17,6 +17,7 @@ COMMANDS = {
     "verify-resume": "prove that a configuration resumes bit for bit on this machine",
     "compare": "compare runs or sweeps and write a report",
     "generate": "continue a prompt with a trained model",
+    "memorization": "say whether a run learned or memorised, and write a page",
 }
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -13,18 +13,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from minigpt.command_lines import display_path, resume_command, train_command, train_program
+from minigpt.command_lines import (
+    display_path,
+    memorization_command,
+    resume_command,
+    train_command,
+    train_program,
+)
 from minigpt.commands.other_process import COMMAND, run_by_launcher
 from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
 from minigpt.config import CONF, plain, refuse_resume, share_cores
-from minigpt.error_lines import one_line_errors
+from minigpt.error_lines import explain, one_line_errors
 from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import resolved, resumed_config
 from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
+
+if TYPE_CHECKING:
+    from minigpt.training.build import Run
 
 
 @tolerant_output()
@@ -167,6 +176,8 @@ def train(
             if len(parts.data.blocks["test"]):
                 trainer.test(parts.lit, parts.data, verbose=False)
             summary.write(trainer, Status.FINISHED)
+        if is_first(trainer):
+            _look_for_memory(run, parts)
     except Interrupted as stop:
         if run.last.exists():
             stop.hint = f"; continue with: {resume_command(run.path)}"
@@ -179,6 +190,20 @@ def train(
         print_report(run, REPRODUCTIONS)
     best = Metrics.of(trainer).best
     return best.val_loss if best else None
+
+
+def _look_for_memory(run: RunFolder, parts: "Run") -> None:
+    """Add to a finished run's summary what it memorised; a failure is said, the run stays whole."""
+    from minigpt.evaluation.short_extraction import add_to_summary
+
+    try:
+        add_to_summary(run, parts.data.store)
+    except Exception as error:
+        print(
+            f"the run is finished, but what it memorised is not known: {explain(error)}; try "
+            f"again with: {memorization_command(run.path)}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":
