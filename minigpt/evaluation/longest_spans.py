@@ -26,7 +26,7 @@ class Span:
     prefix: str
     text: str
     copies: int  # of a piece of it in the training text: see count_copies
-    probability: float  # of drawing the continuation of the passage at temperature 1
+    probability: float  # of drawing the CONTINUATION tokens that begin with it, at temperature 1
 
 
 def longest_spans(
@@ -37,36 +37,37 @@ def longest_spans(
     copies: NDArray[np.int64],
     tokenizer: Tokenizer,
 ) -> list[Span]:
-    """At most SHOWN spans, the longest first; text that is not repeated is followed first.
+    """At most SHOWN spans, the longest first.
 
-    Where no passage comes back whole, the longest part of one in each document.
+    Of each document its passages that come back whole, text that is not repeated first, and where
+    there is none the longest part of one.
     """
     prefix = len(passages[0].ids) - CONTINUATION
     whole = np.flatnonzero(scored.come_back == CONTINUATION)
     followed: list[tuple[int, int]] = []  # (tokens, number of the passage)
-    if len(whole):
-        ends: dict[int, int] = {}  # start of a document -> end of the span found there
-        order = sorted(whole.tolist(), key=lambda i: (copies[i] > 1, i))
-        for i in order:
-            passage = passages[i]
-            inside = passage.position < ends.get(passage.document.start, -1)
-            if inside or len(followed) == EXTENDED:
-                continue
+    places: dict[tuple[str, int], list[range]] = {}  # document -> spans found in it
+    for i in sorted(whole.tolist(), key=lambda i: (copies[i] > 1, i)):
+        passage = passages[i]
+        found = places.setdefault(_document(passage), [])
+        if len(followed) < EXTENDED and not any(passage.position in span for span in found):
             tokens = _follow(scorer, documents, passage) - prefix
-            ends[passage.document.start] = passage.position + prefix + tokens
+            found.append(range(passage.position, passage.position + prefix + tokens))
             followed.append((tokens, i))
-    else:
-        longest: dict[int, tuple[int, int]] = {}
-        for i, tokens in enumerate(scored.come_back.tolist()):
-            start = passages[i].document.start
-            if tokens > longest.get(start, (0, 0))[0]:
-                longest[start] = (tokens, i)
-        followed = list(longest.values())
+    parts: dict[tuple[str, int], tuple[int, int]] = {}
+    for i, tokens in enumerate(scored.come_back.tolist()):
+        document = _document(passages[i])
+        if document not in places and tokens > parts.get(document, (0, 0))[0]:
+            parts[document] = tokens, i
+    followed += parts.values()
     followed.sort(key=lambda found: (-found[0], found[1]))
     return [
         _span(documents, passages[i], prefix, tokens, int(copies[i]), scored.nats[i], tokenizer)
         for tokens, i in followed[:SHOWN]
     ]
+
+
+def _document(passage: Passage) -> tuple[str, int]:
+    return passage.split, passage.document.start
 
 
 def _follow(scorer: Scorer, documents: Documents, passage: Passage) -> int:

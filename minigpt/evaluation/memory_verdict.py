@@ -79,7 +79,7 @@ def _extracts(evidence: Evidence) -> tuple[bool, str]:
         if control is None
         else f"of held-out passages {control:.1%} do"
     )
-    so = "it memorised" if extracts else "no more than the rules of the language explain"
+    so = "it memorised" if extracts else "too little to call it memory"
     return extracts, (
         f"Of training passages that are not repeated, {own:.1%} come back word for word; "
         f"{of_control} (more than {EXTRACTED:.0%} beyond is the bar): {so}."

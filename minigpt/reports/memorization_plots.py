@@ -14,6 +14,8 @@ from minigpt.evaluation.membership import Membership
 from minigpt.reports.plots import COLOURS, INK, STYLE, svg
 from minigpt.statistics.ranking import roc
 
+WIDTH = 10.5  # inches; the same for all, so that their text is of one size
+
 # Each side has a colour and a dash of its own, for readers who cannot tell the colours apart.
 OWN = {"color": COLOURS[3], "linestyle": "-", "label": "training text"}
 OTHER = {"color": COLOURS[0], "linestyle": "--", "label": "held-out text"}
@@ -23,7 +25,7 @@ def extraction_plot(train: Extraction, held_out: Extraction | None) -> str:
     """Passages that come back by prefix, tokens that come back, and passages drawn by chance."""
     sides = [(train, OWN), *([(held_out, OTHER)] if held_out else [])]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 3.4), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
         by_prefix, by_tokens, by_draws = figure.subplots(1, 3)
         for side, look in sides:
             prefixes = [recall.prefix for recall in side.recalls]
@@ -37,6 +39,7 @@ def extraction_plot(train: Extraction, held_out: Extraction | None) -> str:
         by_tokens.set_xlabel("tokens that come back, at least")
         by_tokens.set_ylabel("passages")
         by_draws.set_xscale("log")
+        by_draws.set_xticks(DRAWS, [f"{n:,}" for n in DRAWS])
         by_draws.set_xlabel("draws at temperature 1")
         by_draws.set_ylabel("passages drawn at least once")
         for axes in (by_prefix, by_tokens, by_draws):
@@ -54,7 +57,7 @@ def membership_plot(found: Membership) -> str:
     """The losses of both sides, and the ROC curve by loss."""
     own, others = np.array(found.train_losses), np.array(found.held_out_losses)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         losses, curve = figure.subplots(1, 2, width_ratios=(1.6, 1))
         bins = np.histogram_bin_edges(np.concatenate([own, others]), 40)
         for values, look in ((own, OWN), (others, OTHER)):
@@ -83,7 +86,7 @@ def capacity_plot(found: Capacity) -> str:
         ("known of the text", found.known_bits, COLOURS[3]),
     )
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 1.9), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.9), layout="constrained")
         axes = figure.subplots()
         least = max(1.0, min(bits for _, bits, _ in bars if bits > 0) / 10)
         for name, bits, colour in reversed(bars):

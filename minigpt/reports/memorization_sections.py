@@ -32,9 +32,14 @@ def _extraction(found: Memorization) -> Section:
     sentences = [
         f"Given {prefix} tokens, greedy continuation brings back the next {CONTINUATION} word for "
         f"word for {train.extracted:.1%} of {train.passages:,} passages of the training text"
-        + (f", and for {held_out.extracted:.1%} of {held_out.passages:,} of held-out text."
-           if held_out else "; no held-out document is long enough to compare."),
+        + (
+            f", and for {held_out.extracted:.1%} of {held_out.passages:,} of held-out text."
+            if held_out
+            else "; no held-out document is long enough to compare."
+        ),
         _repetition(train, held_out),
+    ]
+    notes = [
         "The passages are spread evenly over the documents. All prefixes stand before the same "
         f"{CONTINUATION} tokens (discoverable extraction; Carlini et al., 2023). The share of "
         "passages drawn at least once in n draws follows from the network's own probabilities, at "
@@ -44,10 +49,10 @@ def _extraction(found: Memorization) -> Section:
         "has beyond it is memory.",
     ]  # fmt: skip
     if train.too_short:
-        sentences.append(f"Left out: {train.too_short:,} training documents too short for it.")
+        notes.append(f"Left out: {train.too_short:,} training documents too short for it.")
     if found.prefixes_left_out:
         left_out = " and ".join(map(str, found.prefixes_left_out))
-        sentences.append(
+        notes.append(
             f"A prefix of {left_out} tokens is left out: with {CONTINUATION} tokens to come it is "
             "longer than the context or than every document."
         )
@@ -62,6 +67,7 @@ def _extraction(found: Memorization) -> Section:
     return Section(
         "Extraction", sentences, columns, rows, plot=extraction_plot(train, held_out),
         caption=f"Left: passages that come back whole. Middle and right: after {prefix} tokens.",
+        notes=notes,
     )  # fmt: skip
 
 
@@ -107,16 +113,17 @@ def _spans(found: Memorization) -> Section:
 
 def _quotation(span: Span, documents: dict[tuple[str, str], str]) -> Quotation:
     end = span.position + span.tokens
-    if span.split == "train":
-        times = "stands once" if span.copies <= 1 else f"stands {span.copies:,} times"
-        copies = f"its most frequent piece of {SPAN} tokens {times} in the training text"
+    if span.copies == 0:
+        copies = f"no {SPAN} tokens of it stand in the training text"
     else:
-        copies = f"held-out text; a piece of it stands {span.copies:,} times in the training text"
+        times = "once" if span.copies == 1 else f"up to {span.copies:,} times"
+        copies = f"{SPAN} tokens of it stand {times} in the training text"
+    held_out = "" if span.split == "train" else "held-out text; "
     return Quotation(
         target=documents.get((span.document, span.split), ""),
         source=span.document,
-        note=f"tokens {span.position:,} to {end:,} ({span.tokens:,}); {copies}; its first "
-        f"{CONTINUATION} tokens are drawn with probability {span.probability:.2g}",
+        note=f"tokens {span.position:,} to {end:,} ({span.tokens:,}); {held_out}{copies}; the "
+        f"{CONTINUATION} tokens from there are drawn with probability {span.probability:.2g}",
         given=span.prefix,
         text=span.text,
     )
@@ -141,22 +148,24 @@ def _membership(found: Membership, losses: Losses) -> Section:
         f"AUC of {best.auc:.3f} (0.5 is chance, 1 is certain). The losses are {losses.train:.2f} "
         f"and {losses.held_out:.2f} nats a token; token frequencies alone need "
         f"{losses.unigram:.2f} on held-out text.",
-        f"{found.members:,} training and {found.others:,} held-out pieces of {found.piece_tokens} "
-        "tokens each, so that length tells nothing. Scores: the loss (Yeom et al., 2018), the loss "
-        "over the length of the text packed by zlib (Carlini et al., 2021), and Min-K%, the mean "
-        "over the fifth of the tokens that is least likely (Shi et al., 2024).",
         f"Control: between two random halves of the held-out text the AUC is {best.halves_auc:.3f} "
         f"on average over {SPLITS:,} splits, with a standard deviation of "
         f"{best.halves_deviation:.3f}, which is what chance makes of so few pieces.",
         f"Without any network, the packed length alone has an AUC of {blind.auc:.3f}. Where that "
         "is far from 0.5 the two texts differ by more than training, and the other rows overstate "
         "what the network remembers.",
+    ]
+    notes = [
+        f"{found.members:,} training and {found.others:,} held-out pieces of {found.piece_tokens} "
+        "tokens each, so that length tells nothing. Scores: the loss (Yeom et al., 2018), the loss "
+        "over the length of the text packed by zlib (Carlini et al., 2021), and Min-K%, the mean "
+        "over the fifth of the tokens that is least likely (Shi et al., 2024).",
         "It shows that training left a trace, not that the text can be read from it. The standard "
         "error (Hanley and McNeil, 1982) takes the pieces as independent, though those of one "
         "document are alike.",
     ]
     if few:
-        sentences.append(
+        notes.append(
             f"With {found.others:,} held-out pieces, {FALSE_POSITIVES:.0%} of them is less than "
             "one: the last column is the share of training pieces above them all."
         )
@@ -169,7 +178,7 @@ def _membership(found: Membership, losses: Losses) -> Section:
     ]  # fmt: skip
     return Section(
         "Membership", sentences, columns, rows, plot=membership_plot(found),
-        caption="Left: the losses of both sides. Right: the ROC curve by loss.",
+        caption="Left: the losses of both sides. Right: the ROC curve by loss.", notes=notes,
     )  # fmt: skip
 
 
@@ -181,6 +190,9 @@ def _capacity(found: Capacity) -> Section:
             f"{found.text_bits:,.0f} ({found.known:.0%}). At {BITS_PER_PARAMETER} bits a parameter "
             f"(Morris et al., 2025) its {found.parameters:,} parameters have room for "
             f"{found.capacity_bits:,.0f}: it uses {found.used:.2%} of that.",
+        ],
+        plot=capacity_plot(found),
+        notes=[
             f"A piece counts for its bits below {found.reference_nats:.2f} nats a token, the rate "
             "of text that was not trained on: the network's own held-out loss, or that of token "
             "frequencies if it is lower. What held-out pieces are below it by chance is taken off.",
@@ -188,5 +200,4 @@ def _capacity(found: Capacity) -> Section:
             "need fewer bits as well, and that part is learning; and the capacity was measured on "
             "random tokens, with parameters that all of the text can use.",
         ],
-        plot=capacity_plot(found),
     )

@@ -1,4 +1,4 @@
-"""A section of a page: sentences, a picture, a table, and text that a network gave back."""
+"""A section of a page: sentences, a picture, a table, quoted text, and notes."""
 
 from dataclasses import dataclass, field
 
@@ -26,3 +26,4 @@ class Section:
     plot: str = ""
     caption: str = ""  # of the plot
     quotations: list[Quotation] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # how it was measured, what it cannot show

@@ -71,7 +71,7 @@ def test_the_verdict_comes_first_and_each_section_cites_its_paper(tmp_path):
     assert "Once &lt;i&gt;" in text
     assert "<i>" not in text
     assert "tokens 32 to 512 (480)" in text
-    assert 'href="#document-0">how much of a &lt;b&gt;.txt comes back' in text
+    assert 'href="#document-0">how much of this document comes back' in text
 
 
 def test_what_could_not_be_measured_is_left_out_and_said(tmp_path):
