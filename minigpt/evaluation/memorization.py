@@ -68,8 +68,8 @@ class Memorization:
             "continuation": CONTINUATION,
             "extracted_train": self.train.extracted,
             "extracted_train_not_repeated": self.train.extracted_once,
-            "extracted_held_out": self.held_out and self.held_out.extracted,
-            "membership_auc": self.membership and self.membership.auc,
+            "extracted_held_out": self.held_out.extracted if self.held_out else None,
+            "membership_auc": self.membership.auc if self.membership else None,
             **{k: v for k, v in dataclasses.asdict(self).items() if k != "verdict"},
         }
 
@@ -115,11 +115,11 @@ def measure(model: TrainedModel, store: TokenStore, windows: int, seed: int) -> 
     verdict, reasons = judge(
         Evidence(
             extracted=train.extracted_once,
-            extracted_held_out=held_out and held_out.extracted_once,
-            train_loss=losses and losses.train,
-            held_out_loss=losses and losses.held_out,
-            unigram_loss=losses and losses.unigram,
-            membership_auc=told_apart and told_apart.auc,
+            extracted_held_out=held_out.extracted_once if held_out else None,
+            train_loss=losses.train if losses else None,
+            held_out_loss=losses.held_out if losses else None,
+            unigram_loss=losses.unigram if losses else None,
+            membership_auc=told_apart.auc if told_apart else None,
         )
     )
     return Memorization(
