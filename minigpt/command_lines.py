@@ -71,6 +71,11 @@ def evaluate_command(run: Path) -> str:
     return shlex.join(["minigpt", "evaluate", str(display_path(run))])
 
 
+def memorization_command(run: Path) -> str:
+    """The command that says what a run memorised."""
+    return shlex.join(["minigpt", "memorization", str(display_path(run))])
+
+
 def hydra_value(text: str) -> str:
     """Text for Hydra's grammar, in quotes where commas, brackets or spaces need them.
 

@@ -223,3 +223,17 @@ def test_prose_is_filled_and_the_rest_of_a_page_stays(module):
     assert (
         module("results").wrapped("word " * 30) == "word " * 19 + "word\n" + "word " * 9 + "word\n"
     )
+
+
+def test_the_page_on_memory_is_written_from_a_run(module, tiny, type_train, monkeypatch, capfd):
+    short = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "model.block_size=48"]
+    assert type_train(*tiny, *short, "hydra.run.dir=run", "name=toy").code == 0
+    monkeypatch.setattr("sys.argv", ["memorization.py", "run", "--windows", "5", "--stdout"])
+    module("memorization").main()
+    page = capfd.readouterr().out
+    assert too_wide(prose_of_markdown(page)) == []
+    text = " ".join(page.split())
+    assert "**toy** did neither: given 16 tokens, it brings back the next 32" in text
+    assert "| verdict | **neither** |" in text
+    assert "| back after 8 tokens: own, held-out | 0.0%, 0.0% |" in text
+    assert "`python train.py data=files" in text

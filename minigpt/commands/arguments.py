@@ -114,6 +114,20 @@ def _evaluate(parser: Parser) -> None:
     _json(parser)
 
 
+def _memorization(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument(
+        "--which", choices=["best", "last"], default="last",
+        help="the checkpoint; the default is last, since the best by held-out loss is the one "
+        "that memorised least",
+    )  # fmt: skip
+    parser.add_argument(
+        "--windows", type=int, default=1000, help="passages of the training and of held-out text"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another seed takes other passages")
+    _json(parser)
+
+
 ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "prepare": _prepare,
     "inspect": _inspect,
@@ -122,4 +136,5 @@ ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "compare": _compare,
     "generate": _generate,
     "evaluate": _evaluate,
+    "memorization": _memorization,
 }

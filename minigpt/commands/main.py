@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "compare runs or sweeps and write a report",
     "generate": "continue a prompt with a trained model",
     "evaluate": "measure how well a trained model predicts a text, in bits per byte",
+    "memorization": "say whether a run learned or memorised, and write a page",
 }
 
 

@@ -19,6 +19,7 @@ from minigpt.command_lines import (
     display_path,
     evaluate_command,
     hydra_value,
+    memorization_command,
     resume_command,
     train_command,
     train_program,
@@ -222,7 +223,7 @@ def train(
                 trainer.test(parts.lit, parts.data, verbose=False)
             summary.write(trainer, Status.FINISHED)
         if is_first(trainer):
-            _evaluate(run, parts)
+            _study(run, parts)
     except Interrupted as stop:
         if run.last.exists():
             stop.hint = f"; continue with: {resume_command(run.path)}"
@@ -237,18 +238,23 @@ def train(
     return best.val_loss if best else None
 
 
-def _evaluate(run: RunFolder, parts: "Run") -> None:
-    """Evaluate a finished run; a failure is said, and the run stays finished."""
-    from minigpt.evaluation.end_of_run import evaluate_run
+def _study(run: RunFolder, parts: "Run") -> None:
+    """Add to a finished run what its network knows; a failure is said, the run stays finished."""
+    from minigpt.evaluation.end_of_run import evaluate_run, look_for_memory
 
-    try:
-        evaluate_run(run, parts.trainer, parts.lit, parts.data)
-    except Exception as error:
-        print(
-            f"the run is finished, but its evaluation failed: {explain(error)}; try again with: "
-            f"{evaluate_command(run.path)}",
-            file=sys.stderr,
-        )
+    studies = (
+        ("its evaluation", evaluate_run, evaluate_command),
+        ("the look at what it memorised", look_for_memory, memorization_command),
+    )
+    for what, study, command in studies:
+        try:
+            study(run, parts)
+        except Exception as error:
+            print(
+                f"the run is finished, but {what} failed: {explain(error)}; try again with: "
+                f"{command(run.path)}",
+                file=sys.stderr,
+            )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""After training and test: the run's held-out documents, each read on its own."""
+"""After training and test: what the network makes of held-out text, and gives back of its own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -7,46 +9,65 @@ import torch
 
 from minigpt.evaluation.evaluate import HELD_OUT, evaluate
 from minigpt.evaluation.evaluation_files import known_figures, write_evaluation
+from minigpt.evaluation.short_extraction import short_extraction
 from minigpt.evaluation.trained_model import TrainedModel
 from minigpt.model.gpt import GPT
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import HeldOutText, Status
 from minigpt.signals import Interrupted
 from minigpt.tokens.tokenizer import from_spec
+from minigpt.training.build import Run
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.limits import held_out_batches, unlimited_batches
-from minigpt.training.lit_gpt import LitGPT
 
 
-def evaluate_run(run: RunFolder, trainer: pl.Trainer, lit: LitGPT, data: TokenDataModule) -> None:
+def evaluate_run(run: RunFolder, parts: Run) -> None:
     """Evaluate a finished run's weights as they are, and add the figures to its summary.
 
-    It reads as much text as the run's validation and test did. A signal marks the run as
-    interrupted where it can be resumed, which evaluates it again.
+    It reads as much text as the run's validation and test did.
     """
+    trainer, data = parts.trainer, parts.data
     limits = {split: _tokens_read(trainer, data, split) for split in HELD_OUT}
     splits = [split for split in HELD_OUT if limits[split]]
     if not splits:
         return
     checkpoint = run.best if run.best.exists() else run.last
     model = TrainedModel(
-        _copy(lit.net).to(trainer.strategy.root_device),
+        _copy(parts.lit.net).to(trainer.strategy.root_device),
         from_spec(data.store.manifest.tokenizer),
         checkpoint,
         data.store.manifest.fingerprint,
     )
-    try:
+    with _marked_if_interrupted(run):
         evaluation = evaluate(model, data.store, splits, limits=limits)
         write_evaluation(run, evaluation, checkpoint)
-    except Interrupted:
-        if run.last.exists():
-            _update_summary(run, status=Status.INTERRUPTED)
-        raise
     texts = {
         split: HeldOutText(**known_figures(result.total))
         for split, result in evaluation.splits.items()
     }
     _update_summary(run, evaluation=texts)
+
+
+def look_for_memory(run: RunFolder, parts: Run) -> None:
+    """Add to a finished run's summary how much text its last weights give back word for word.
+
+    Nothing is added where it has no last checkpoint, or its context or documents are too short.
+    """
+    if run.last.exists():
+        with _marked_if_interrupted(run):
+            comes_back = short_extraction(run, parts.data.store)
+        _update_summary(run, comes_back=comes_back)
+
+
+@contextmanager
+def _marked_if_interrupted(run: RunFolder) -> Iterator[None]:
+    """A signal within the block marks the run as one to resume, which does the block again."""
+    try:
+        yield
+    except Interrupted:
+        if run.last.exists():
+            _update_summary(run, status=Status.INTERRUPTED)
+        raise
 
 
 def _tokens_read(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:

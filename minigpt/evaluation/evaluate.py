@@ -4,11 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import tee
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from minigpt.errors import UserError
 from minigpt.evaluation.context_losses import ContextLoss, ContextMeter
@@ -22,11 +19,12 @@ from minigpt.evaluation.document_scores import (
 from minigpt.evaluation.trained_model import TrainedModel, documents_of
 from minigpt.evaluation.windows import Scorer, score_documents
 from minigpt.tokens.document_list import StoredDocument
+from minigpt.tokens.sharded import Ids
 from minigpt.tokens.store import TokenStore
 
 HELD_OUT = ("val", "test")
 
-Document = tuple[StoredDocument, NDArray[np.integer[Any]]]
+Document = tuple[StoredDocument, Ids]
 
 
 @dataclass(frozen=True)
@@ -136,9 +134,7 @@ def _without_tf32() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _checked(
-    document: StoredDocument, ids: NDArray[np.integer[Any]], vocab_size: int
-) -> NDArray[np.integer[Any]]:
+def _checked(document: StoredDocument, ids: Ids, vocab_size: int) -> Ids:
     largest = int(ids.max(initial=0))
     if largest >= vocab_size:
         raise UserError(

@@ -11,7 +11,7 @@ from minigpt.command_lines import display_path, generate_command, tensorboard_co
 from minigpt.reports.reproduction import Reproduction
 from minigpt.reports.text import number, short_perplexity, with_error
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import HeldOutText, Summary
+from minigpt.runs.summary import ComesBack, HeldOutText, Summary
 
 
 def print_report(
@@ -99,7 +99,7 @@ def epoch_table(summary: Summary, published: dict[int, float] | None) -> Table:
 
 
 def verdict(summary: Summary) -> str:
-    """Memorised, generalised, or neither yet, judged by the held-out text.
+    """Memorised, generalised, or neither yet, and how much of its text comes back.
 
     Memorised: held-out loss ends above its best while training loss fell, a nat or more apart.
     Generalised: held-out loss ends at its best, close to training loss. Neither yet: it is still
@@ -117,6 +117,8 @@ def verdict(summary: Summary) -> str:
         f"training loss {first_train:.2f} -> {train:.2f}, held-out {first_val:.2f} -> {val:.2f} "
         f"(best {best.val_loss:.2f} in epoch {best.epoch}), gap {gap:.2f} nats"
     )
+    if summary.comes_back:
+        figures += f"; {word_for_word(summary.comes_back)}"
     rose = val > best.val_loss + 0.05 and train <= first_train
     if gap > 1 and rose:
         return f"memorised, not learned: held-out loss rose while training loss fell; {figures}"
@@ -127,6 +129,18 @@ def verdict(summary: Summary) -> str:
     if summary.vocab_size and best.val_loss > 0.75 * math.log(summary.vocab_size):
         return f"too early to say: held-out loss is still near that of guessing; {figures}"
     return f"generalises: held-out loss is at its best and near training loss; {figures}"
+
+
+def word_for_word(share: ComesBack) -> str:
+    """How much text comes back word for word, in words."""
+    once = share.train_not_repeated
+    repeated = once is not None and f"{once:.1%}" != f"{share.train:.1%}"
+    of_these = f" ({once:.1%} of what is not repeated)" if repeated else ""
+    control = "" if share.held_out is None else f", {share.held_out:.1%} of held-out passages"
+    return (
+        f"{share.train:.1%} of its passages come back word for word{of_these}{control} "
+        f"({share.continuation} tokens after {share.prefix})"
+    )
 
 
 def deviation(summary: Summary, published: dict[int, float]) -> str:

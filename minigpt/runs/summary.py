@@ -73,6 +73,18 @@ class HeldOutText(_Record):
     accuracy_at_5: float | None
 
 
+class ComesBack(_Record):
+    """Share of passages that the last weights continue word for word (Carlini et al., 2023)."""
+
+    prefix: int  # tokens that are given
+    continuation: int  # tokens that have to come back
+    passages: int  # of the training text
+    train: float
+    train_not_repeated: float | None  # of passages that stand once in it; None without any
+    held_out_passages: int
+    held_out: float | None  # None where no held-out document is long enough
+
+
 class Sample(_Record):
     """Text that the model wrote at the last validation."""
 
@@ -111,6 +123,7 @@ class Summary(_Record):
     best: BestValidation | None = None
     test: Test | None = None
     evaluation: dict[str, HeldOutText] = {}  # by split; after the test
+    comes_back: ComesBack | None = None  # after the test; None also where text is too short
     tokens_seen: int = 0
     tokens_per_second: float | None = None  # of training, validation left out
     wall_seconds: float = 0.0

@@ -1,0 +1,60 @@
+"""Memory or learning as a page: the verdict first, then what it rests on."""
+
+from collections.abc import Sequence
+
+import jinja2
+from rich.console import Console
+
+from minigpt.command_lines import display_path
+from minigpt.evaluation.memorization import Memorization
+from minigpt.evaluation.memory_verdict import SENTENCES
+from minigpt.reports.page_section import Section
+from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.summary import Summary
+
+
+def memorization_html(run: RunFolder, found: Memorization, sections: Sequence[Section]) -> str:
+    """The page as one file that needs no network."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("minigpt.reports", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("memorization.html.jinja").render(
+        title=f"Memory or learning: {display_path(run.path.resolve())}",
+        subtitle=subtitle(run.read_summary(), found),
+        verdict=SENTENCES[found.verdict],
+        reasons=found.reasons,
+        sections=sections,
+    )
+
+
+def subtitle(summary: Summary, found: Memorization) -> str:
+    """What was measured, and how often the network read its text."""
+    parts = [f"the weights of {found.checkpoint}"]
+    if summary.parameters:
+        parts.append(f"{summary.parameters:,} parameters")
+    if summary.data and (tokens := summary.data.tokens.get("train")):
+        passes = summary.tokens_seen / tokens
+        parts.append(f"{tokens:,} tokens of training text")
+        if passes < 1:
+            parts.append(f"of which it read {passes:.0%}, so its memory of the rest is none")
+        else:
+            parts.append(f"each read {passes:,.1f} times")
+    return ", ".join(parts)
+
+
+def print_memorization(run: RunFolder, found: Memorization, console: Console | None = None) -> None:
+    """Print the verdict, its reasons, the longest span, and where the page is."""
+    console = console or Console(highlight=False)
+    console.print(SENTENCES[found.verdict], style="bold", markup=False)
+    for reason in found.reasons:
+        console.print(f"- {reason}", markup=False)
+    if found.train_spans:
+        span = found.train_spans[0]
+        console.print(
+            f"- The longest span that comes back has {span.tokens:,} tokens: {span.document}, "
+            f"from token {span.position:,}.",
+            markup=False,
+        )
+    console.print(f"\npage  {display_path(run.memorization_page.resolve())}", soft_wrap=True)

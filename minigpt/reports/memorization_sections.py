@@ -1,0 +1,203 @@
+"""What was measured of a run's memory, in sections: sentences, tables, pictures and spans."""
+
+from collections.abc import Sequence
+
+from minigpt.evaluation.capacity import BITS_PER_PARAMETER, Capacity
+from minigpt.evaluation.extraction import CONTINUATION, DRAWS, Extraction, KnownDocument
+from minigpt.evaluation.longest_spans import Span
+from minigpt.evaluation.membership import FALSE_POSITIVES, SPLITS, Membership
+from minigpt.evaluation.memorization import Losses, Memorization
+from minigpt.evaluation.repetition import SPAN
+from minigpt.reports.memorization_plots import capacity_plot, extraction_plot, membership_plot
+from minigpt.reports.page_section import Quotation, Section
+
+
+def memorization_sections(found: Memorization) -> list[Section]:
+    """The sections of the page, in order."""
+    sections = [_extraction(found)]
+    if found.train_spans:
+        sections.append(_spans(found))
+    if found.train.documents:
+        sections.append(_documents(found.train.documents))
+    if found.membership and found.losses:
+        sections.append(_membership(found.membership, found.losses))
+    if found.capacity:
+        sections.append(_capacity(found.capacity))
+    return sections
+
+
+def _extraction(found: Memorization) -> Section:
+    train, held_out = found.train, found.held_out
+    prefix = train.recalls[-1].prefix
+    sentences = [
+        f"Given {prefix} tokens, greedy continuation brings back the next {CONTINUATION} word for "
+        f"word for {train.extracted:.1%} of {train.passages:,} passages of the training text"
+        + (
+            f", and for {held_out.extracted:.1%} of {held_out.passages:,} of held-out text."
+            if held_out
+            else "; no held-out document is long enough to compare."
+        ),
+        _repetition(train, held_out),
+    ]
+    notes = [
+        "The passages are spread evenly over the documents. All prefixes stand before the same "
+        f"{CONTINUATION} tokens (discoverable extraction; Carlini et al., 2023). The share of "
+        "passages drawn at least once in n draws follows from the network's own probabilities, at "
+        "temperature 1 and without top-k or top-p (Hayes et al., 2024); nothing is sampled.",
+        "It cannot show what other prompts would bring back, nor text that comes back with a word "
+        "changed. Held-out text comes back too where it is formulaic: only what the training text "
+        "has beyond it is memory.",
+    ]  # fmt: skip
+    if train.too_short:
+        notes.append(f"Left out: {train.too_short:,} training documents too short for it.")
+    if found.prefixes_left_out:
+        left_out = " and ".join(map(str, found.prefixes_left_out))
+        notes.append(
+            f"A prefix of {left_out} tokens is left out: with {CONTINUATION} tokens to come it is "
+            "longer than the context or than every document."
+        )
+    columns = ["text", "prefix", "come back", "not repeated", "tokens"]
+    columns += [f"in {n:,} draws" if n > 1 else "in 1 draw" for n in DRAWS]
+    rows = []
+    for name, side in (("training", train), ("held-out", held_out)):
+        for recall in side.recalls if side else ():
+            once = recall.extracted_once
+            shares = [recall.extracted, once, recall.tokens, *recall.at_least_once]
+            rows.append([name, str(recall.prefix), *map(_share, shares)])
+    return Section(
+        "Extraction", sentences, columns, rows, plot=extraction_plot(train, held_out),
+        caption=f"Left: passages that come back whole. Middle and right: after {prefix} tokens.",
+        notes=notes,
+    )  # fmt: skip
+
+
+def _repetition(train: Extraction, held_out: Extraction | None) -> str:
+    once = train.extracted_once
+    of_these = "" if once is None else f", of which {once:.1%} come back"
+    text = (
+        f"A passage counts as repeated if {SPAN} tokens in a row of it stand elsewhere in the "
+        f"training text. {train.not_repeated:,} are not repeated{of_these}."
+    )
+    if held_out and held_out.extracted_once is not None:
+        text += (
+            f" Of the {held_out.not_repeated:,} held-out passages of which nothing stands in the "
+            f"training text, {held_out.extracted_once:.1%} come back."
+        )
+    return text
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _spans(found: Memorization) -> Section:
+    longest = found.train_spans[0]
+    sentences = [
+        f"The longest has {longest.tokens:,} tokens, from token {longest.position:,} of "
+        f"{longest.document}. The text that was given is grey; what the network wrote by itself "
+        "is marked.",
+        "A span that comes back whole is followed to its first wrong token or the document's end. "
+        "Past its context the network reads the last half of it and goes on.",
+    ]
+    if longest.tokens < CONTINUATION:
+        sentences.append(f"No passage comes back whole: none has {CONTINUATION} tokens.")
+    documents = {(d.name, d.split): f"document-{i}" for i, d in enumerate(found.train.documents)}
+    quotations = [_quotation(span, documents) for span in found.train_spans]
+    if found.held_out_spans:
+        sentences.append(
+            "Spans of held-out text, marked as such, are the control: the network never saw them."
+        )
+        quotations += [_quotation(span, documents) for span in found.held_out_spans[:3]]
+    return Section("What comes back", sentences, quotations=quotations)
+
+
+def _quotation(span: Span, documents: dict[tuple[str, str], str]) -> Quotation:
+    end = span.position + span.tokens
+    if span.copies == 0:
+        copies = f"no {SPAN} tokens of it stand in the training text"
+    else:
+        times = "once" if span.copies == 1 else f"up to {span.copies:,} times"
+        copies = f"{SPAN} tokens of it stand {times} in the training text"
+    held_out = "" if span.split == "train" else "held-out text; "
+    return Quotation(
+        target=documents.get((span.document, span.split), ""),
+        source=span.document,
+        note=f"tokens {span.position:,} to {end:,} ({span.tokens:,}); {held_out}{copies}; the "
+        f"{CONTINUATION} tokens from there are drawn with probability {span.probability:.2g}",
+        given=span.prefix,
+        text=span.text,
+    )
+
+
+def _documents(documents: Sequence[KnownDocument]) -> Section:
+    rows = [[d.name, f"{d.passages:,}", f"{d.extracted:.1%}"] for d in documents]
+    return Section(
+        "Documents that come back",
+        ["The best known first; documents of which no passage comes back are not listed."],
+        ["document", "passages", "come back"],
+        rows,
+        ids=[f"document-{i}" for i in range(len(rows))],
+    )
+
+
+def _membership(found: Membership, losses: Losses) -> Section:
+    best, blind = found.measures[0], found.measures[-1]
+    few = found.others < 1 / FALSE_POSITIVES
+    sentences = [
+        f"By its loss, a piece of the training text is told from a piece of held-out text with an "
+        f"AUC of {best.auc:.3f} (0.5 is chance, 1 is certain). The losses are {losses.train:.2f} "
+        f"and {losses.held_out:.2f} nats a token; token frequencies alone need "
+        f"{losses.unigram:.2f} on held-out text.",
+        f"Control: between two random halves of the held-out text the AUC is {best.halves_auc:.3f} "
+        f"on average over {SPLITS:,} splits, with a standard deviation of "
+        f"{best.halves_deviation:.3f}, which is what chance makes of so few pieces.",
+        f"Without any network, the packed length alone has an AUC of {blind.auc:.3f}. Where that "
+        "is far from 0.5 the two texts differ by more than training, and the other rows overstate "
+        "what the network remembers.",
+    ]
+    notes = [
+        f"{found.members:,} training and {found.others:,} held-out pieces of {found.piece_tokens} "
+        "tokens each, so that length tells nothing. Scores: the loss (Yeom et al., 2018), the loss "
+        "over the length of the text packed by zlib (Carlini et al., 2021), and Min-K%, the mean "
+        "over the fifth of the tokens that is least likely (Shi et al., 2024).",
+        "It shows that training left a trace, not that the text can be read from it. The standard "
+        "error (Hanley and McNeil, 1982) takes the pieces as independent, though those of one "
+        "document are alike.",
+    ]
+    if few:
+        notes.append(
+            f"With {found.others:,} held-out pieces, {FALSE_POSITIVES:.0%} of them is less than "
+            "one: the last column is the share of training pieces above them all."
+        )
+    columns = ["score", "AUC", "error", "halves", "deviation",
+               f"found at {FALSE_POSITIVES:.0%} false"]  # fmt: skip
+    rows = [
+        [m.name, f"{m.auc:.3f}", f"{m.error:.3f}", f"{m.halves_auc:.3f}",
+         f"{m.halves_deviation:.3f}", f"{m.true_positives:.1%}"]
+        for m in found.measures
+    ]  # fmt: skip
+    return Section(
+        "Membership", sentences, columns, rows, plot=membership_plot(found),
+        caption="Left: the losses of both sides. Right: the ROC curve by loss.", notes=notes,
+    )  # fmt: skip
+
+
+def _capacity(found: Capacity) -> Section:
+    return Section(
+        "Capacity",
+        [
+            f"The network saves {found.known_bits:,.0f} bits of the training text's "
+            f"{found.text_bits:,.0f} ({found.known:.0%}). At {BITS_PER_PARAMETER} bits a parameter "
+            f"(Morris et al., 2025) its {found.parameters:,} parameters have room for "
+            f"{found.capacity_bits:,.0f}: it uses {found.used:.2%} of that.",
+        ],
+        plot=capacity_plot(found),
+        notes=[
+            f"A piece counts for its bits below {found.reference_nats:.2f} nats a token, the rate "
+            "of text that was not trained on: the network's own held-out loss, or that of token "
+            "frequencies if it is lower. What held-out pieces are below it by chance is taken off.",
+            "It is an estimate from above. A model that learned the language from other text would "
+            "need fewer bits as well, and that part is learning; and the capacity was measured on "
+            "random tokens, with parameters that all of the text can use.",
+        ],
+    )

@@ -1,0 +1,52 @@
+"""AUC and rates at a threshold are those of comparing every pair and trying every threshold."""
+
+import numpy as np
+import pytest
+
+from minigpt.statistics.ranking import auc, auc_error, auc_of_halves, roc, true_positive_rate
+
+
+def groups(seed, decimals=1):
+    """Scores with many ties."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 30, 2)
+    return rng.normal(0.5, 1, sizes[0]).round(decimals), rng.normal(0, 1, sizes[1]).round(decimals)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_auc_is_the_share_of_pairs_in_which_the_positive_is_higher(seed):
+    positives, negatives = groups(seed)
+    pairs = [(p > n) + (p == n) / 2 for p in positives for n in negatives]
+    assert auc(positives, negatives) == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_true_positive_rate_is_that_of_the_best_allowed_threshold(seed, rate):
+    positives, negatives = groups(seed)
+    thresholds = [*positives, *negatives, np.inf]
+    allowed = [t for t in thresholds if np.mean(negatives >= t) <= rate]
+    best = max(np.mean(positives >= t) for t in allowed)
+    assert true_positive_rate(positives, negatives, rate) == pytest.approx(best)
+
+
+def test_an_error_of_an_auc_is_that_of_hanley_and_mcneil():
+    # Their table of sample sizes: an area of 0.80 from 50 normal and 50 abnormal cases.
+    assert auc_error(0.80, 50, 50) == pytest.approx(0.0450, abs=5e-4)
+    assert auc_error(0.5, 24, 24) == pytest.approx((49 / (12 * 24 * 24)) ** 0.5, rel=0.02)
+    assert auc_error(1.0, 10, 10) == 0.0
+
+
+def test_the_auc_of_random_halves_is_chance_and_spreads_as_theory_says():
+    values = np.arange(48.0)
+    halves = auc_of_halves(values, 4000, seed=1)
+    assert halves.mean == pytest.approx(0.5, abs=0.005)
+    assert halves.deviation == pytest.approx((49 / (12 * 24 * 24)) ** 0.5, rel=0.05)
+    assert auc_of_halves(values, 100, seed=2) == auc_of_halves(values, 100, seed=2)
+
+
+def test_a_roc_curve_has_the_auc_below_it():
+    positives, negatives = groups(3)
+    false, true = roc(positives, negatives)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(true, false) == pytest.approx(auc(positives, negatives))
