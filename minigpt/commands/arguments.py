@@ -44,6 +44,13 @@ def _compare(parser: Parser) -> None:
     )
 
 
+def _counterfactual(parser: Parser) -> None:
+    parser.add_argument(
+        "sweep", type=Path, help="the folder of a sweep that +sweep=counterfactual made"
+    )
+    _json(parser)
+
+
 def _generate(parser: Parser) -> None:
     parser.add_argument("checkpoint", type=Path, help="a .ckpt file or a run folder")
     start = parser.add_mutually_exclusive_group(required=True)
@@ -70,5 +77,6 @@ ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "check": _check,
     "verify-resume": _verify_resume,
     "compare": _compare,
+    "counterfactual": _counterfactual,
     "generate": _generate,
 }

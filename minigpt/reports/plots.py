@@ -66,7 +66,7 @@ def curves(runs: Sequence[ComparedRun], ink: str | None = None) -> str:
         named = list(zip(*panels[0][0].get_legend_handles_labels(), strict=True))
         if len(runs) > 1 and named:
             figure.legend(*zip(*named, strict=True), loc="outside lower center", ncols=4)
-        return _svg(figure, ink)
+        return svg(figure, ink)
 
 
 def _curve(
@@ -133,7 +133,7 @@ def heat_map(runs: Sequence[ComparedRun], rows: str, columns: str) -> str:
                 color="#ffffff" if loss < middle else "#000000",
             )  # fmt: skip
         figure.colorbar(image, ax=axes, label="lowest held-out loss (nats)")
-        return _svg(figure, None)
+        return svg(figure, None)
 
 
 def costs(runs: Sequence[ComparedRun]) -> str:
@@ -170,7 +170,7 @@ def costs(runs: Sequence[ComparedRun]) -> str:
                 _name_points(axes, points, [run.name for run in shown])
             axes.set_xlabel(label)
         panels[0].set_ylabel("best held-out loss (nats)")
-        return _svg(figure, None)
+        return svg(figure, None)
 
 
 def _name_points(axes: Axes, points: list[tuple[float, float]], names: list[str]) -> None:
@@ -199,7 +199,7 @@ def _amount(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _svg(figure: Figure, ink: str | None) -> str:
+def svg(figure: Figure, ink: str | None) -> str:
     """The figure as an element of a page; with an ink, as a file on white."""
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=ink is None, metadata={"Date": None})
