@@ -29,6 +29,7 @@ from minigpt.statistics.with_and_without import Contrast, contrast
 from minigpt.tokens.document_list import StoredDocument
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.store import TokenStore
+from minigpt.tokens.subset import ALL
 from minigpt.tokens.tokenizer import Tokenizer
 
 FILE = "counterfactual.json"  # in the folder of the sweep
@@ -68,7 +69,8 @@ class Counterfactual(_Record):
 
 def subset_runs(runs: Sequence[RunFolder]) -> list[RunFolder]:
     """The runs that were trained on a part of their documents (`data.subset`)."""
-    return [run for run in runs if run.read_config()["data"].get("subset") is not None]
+    data = {run.path: run.read_config()["data"] for run in runs}
+    return [run for run in runs if data[run.path].get("subset", ALL)["fraction"] < 1]
 
 
 def counterfactual(
@@ -115,7 +117,7 @@ def _whole_store(runs: Sequence[RunFolder]) -> tuple[TokenStore, Tokenizer]:
     stores = []
     for run in runs:
         config = build(DataConfig, "data", OmegaConf.create(run.read_config()["data"]))
-        stores.append(prepare(replace(config, subset=None)).store)
+        stores.append(prepare(replace(config, subset=ALL)).store)
         if stores[-1].manifest.fingerprint != stores[0].manifest.fingerprint:
             raise UserError(
                 f"{run.path} was trained on another text than {runs[0].path}; name runs that "

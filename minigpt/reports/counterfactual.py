@@ -2,6 +2,7 @@
 
 from minigpt.evaluation.counterfactual import Counterfactual, KnownDocument
 from minigpt.reports.reproduction import Section
+from minigpt.reports.text import shortened
 
 COLUMNS = ["document", "memorization", "standard error", "accuracy, trained on it",
            "accuracy, not", "models", "tokens", "begins"]  # fmt: skip
@@ -50,7 +51,7 @@ def sentences(result: Counterfactual) -> list[str]:
 
 def _row(document: KnownDocument) -> list[str]:
     return [
-        document.name,
+        shortened(document.name),
         f"{document.memorization:.3f}",
         "" if document.stderr is None else f"{document.stderr:.3f}",
         f"{document.accuracy_with:.1%}",

@@ -89,8 +89,8 @@ def _fingerprint(config: CorpusConfig, source: Source, tokenizer: Tokenizer | No
         "test_fraction": config.test_fraction,
         "text": source.identity,
     }
-    if (subset := config.chosen) is not None:
-        settings["subset"] = asdict(subset)
+    if not config.chosen.is_all:
+        settings["subset"] = asdict(config.chosen)
     return _sha256(settings)
 
 

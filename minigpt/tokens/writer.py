@@ -39,7 +39,7 @@ class Recipe:
     document_tokens: int | None
     end_of_text: bool
     max_tokens: int | None
-    subset: Subset | None
+    subset: Subset
 
 
 def write_parts(
@@ -141,8 +141,7 @@ class _Writer:
         split = document.split or self.recipe.held_out.split(whole.place)
         if document.split is None and split in document.not_in:
             split = "train"
-        subset = None if document.planted or split != "train" else self.recipe.subset
-        in_subset = subset is None or subset.holds(whole)
+        in_subset = split != "train" or document.planted or self.recipe.subset.holds(whole)
         # A canary that was cut would lose its random part.
         limit = None if document.planted else self.recipe.document_tokens
         count = 0

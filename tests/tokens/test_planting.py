@@ -13,6 +13,7 @@ from minigpt.tokens.prepare import prepare
 from minigpt.tokens.tokenizer import from_spec
 
 TWO = {"each": 2, "repeats": [1, 4, 9]}
+HALF = {"fraction": 0.5, "seed": 1, "complement": False}
 PLANTED = {
     canary.name: (canary.text, canary.repeats)
     for canary in make_canaries(CanariesConfig([1, 4, 9], each=2, seed=1))
@@ -120,12 +121,12 @@ def test_every_key_of_the_canaries_makes_another_store(forty):
     assert not prepare(forty(canaries=TWO)).made
 
 
-@pytest.mark.parametrize("changes", [{"canaries": TWO}, {"subset": {}, "canaries": TWO},
-                                     {"subset": {}, "max_tokens": 2500}])  # fmt: skip
+@pytest.mark.parametrize("changes", [{"canaries": TWO}, {"subset": HALF, "canaries": TWO},
+                                     {"subset": HALF, "max_tokens": 2500}])  # fmt: skip
 def test_a_stopped_preparation_goes_on_and_ends_byte_for_byte_the_same(
     forty, corpus, monkeypatch, changes
 ):
-    monkeypatch.setattr(writer, "PART_TOKENS", 200)
+    monkeypatch.setattr(writer, "PART_TOKENS", 500)
     whole = prepare(forty(root=f"{corpus}/whole", **changes)).store.folder
     parts = len(list(whole.glob("train-*.bin")))
     assert parts > 5
@@ -176,12 +177,17 @@ def test_canaries_alone_are_no_text_to_train_on(forty, corpus):
         ({"canaries": {"each": 0}}, "data.canaries.each must be at least 1, got 0"),
         ({"canaries": True}, "data.canaries must be int or dict or null, got True"),
         ({"canaries": 1, "source": "store"}, "data.canaries: a store that is made already keeps"),
-        ({"subset": {}, "source": "store"}, "data.subset: a store that is made already keeps"),
-        ({"subset": 0.5}, "data.subset must be dict or null, got 0.5"),
-        ({"subset": {"fraction": 1}}, "data.subset.fraction must lie between 0 and 1, got 1; data"),
-        ({"subset": {"seed": -1}}, "data.subset.seed must be a whole number from 0 to 2.63 - 1"),
-        ({"subset": {"sed": 1}}, "unknown key data.subset.sed; did you mean 'data.subset.seed'"),
-        ({"subset": {"complement": 1}}, "data.subset.complement must be bool, got 1"),
+        ({"subset": HALF, "source": "store"}, "data.subset: a store that is made already keeps"),
+        ({"subset": 0.5}, "data.subset must be dict, got 0.5"),
+        ({"subset": {**HALF, "fraction": 0}}, r"data.subset.fraction must lie in .0, 1., got 0"),
+        ({"subset": {**HALF, "fraction": 1, "complement": True}}, "fraction=1 leaves out none; lo"),
+        (
+            {"subset": {**HALF, "seed": -1}},
+            "data.subset.seed must be a whole number from 0",
+        ),
+        ({"subset": {**HALF, "sed": 1}}, "unknown key data.subset.sed; did you mean 'data.subset."),
+        ({"subset": {**HALF, "complement": 1}}, "data.subset.complement must be bool, got 1"),
+        ({"subset": {"fraction": 0.5}}, "data.subset.seed is missing"),
     ],
 )
 def test_wrong_settings_are_refused_by_key(forty, changes, message):

@@ -7,6 +7,8 @@ from minigpt.tokens.prepare import prepare
 from minigpt.tokens.split import Digest
 from minigpt.tokens.subset import Subset
 
+HALF = {"fraction": 0.5, "seed": 1, "complement": False}
+
 
 @pytest.fixture
 def forty(data, corpus):
@@ -36,7 +38,7 @@ def test_a_subset_holds_its_fraction_of_all_texts_and_seeds_are_independent():
 def test_a_subset_and_its_complement_are_all_training_documents(forty):
     whole = prepare(forty()).store
     half, other = (
-        prepare(forty(subset={"complement": complement})).store for complement in (False, True)
+        prepare(forty(subset=subset)).store for subset in (HALF, {**HALF, "complement": True})
     )
     assert 5 < len(names(half)) < len(names(whole)) - 5
     assert [name for name in names(whole) if name in names(half)] == names(half)
@@ -52,7 +54,7 @@ def test_a_subset_and_its_complement_are_all_training_documents(forty):
 def test_max_tokens_ends_the_text_of_every_subset_at_the_same_document(forty):
     whole = prepare(forty(max_tokens=1500)).store
     halves = [
-        prepare(forty(max_tokens=1500, subset={"complement": complement})).store
+        prepare(forty(max_tokens=1500, subset={**HALF, "complement": complement})).store
         for complement in (False, True)
     ]
     assert sorted(names(whole)) == sorted([*names(halves[0]), *names(halves[1])])
@@ -61,7 +63,7 @@ def test_max_tokens_ends_the_text_of_every_subset_at_the_same_document(forty):
 
 def test_canaries_are_in_every_subset(forty):
     for complement in (False, True):
-        subset = {"complement": complement}
+        subset = {**HALF, "complement": complement}
         store = prepare(forty(subset=subset, canaries={"each": 1, "repeats": [7]})).store
         assert [name for _, name, _ in names(store)].count("canary 7x #1") == 7
 
@@ -69,5 +71,5 @@ def test_canaries_are_in_every_subset(forty):
 def test_a_subset_without_documents_is_one_line(forty, corpus):
     message = "data.subset: none of the .* training documents is in it; raise data.subset.fraction"
     with pytest.raises(UserError, match=message):
-        prepare(forty(subset={"fraction": 1e-9}))
+        prepare(forty(subset={**HALF, "fraction": 1e-9}))
     assert list(corpus.parent.glob("stores/files-*")) == []
