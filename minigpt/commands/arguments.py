@@ -47,6 +47,13 @@ def _compare(parser: Parser) -> None:
     _json(parser)
 
 
+def _counterfactual(parser: Parser) -> None:
+    parser.add_argument(
+        "sweep", type=Path, help="the folder of a sweep that +sweep=counterfactual made"
+    )
+    _json(parser)
+
+
 def _generate(parser: Parser) -> None:
     parser.add_argument("checkpoint", type=Path, help="a .ckpt file or a run folder")
     start = parser.add_mutually_exclusive_group()
@@ -134,6 +141,7 @@ ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "check": _check,
     "verify-resume": _verify_resume,
     "compare": _compare,
+    "counterfactual": _counterfactual,
     "generate": _generate,
     "evaluate": _evaluate,
     "memorization": _memorization,

@@ -116,6 +116,7 @@ def _report(folder: Path) -> None:
     from minigpt.reports.comparison import compare, print_comparison
     from minigpt.reproductions.all_reports import REPRODUCTIONS
 
+    _measure_subsets(folder)
     runs = compare([folder], folder, REPRODUCTIONS)
     print_comparison(runs, folder)
     unfinished = [run for run in runs if not run.is_finished]
@@ -125,6 +126,18 @@ def _report(folder: Path) -> None:
             f"{sweep_command(str(folder))}"
         )
         raise SystemExit(1)
+
+
+def _measure_subsets(folder: Path) -> None:
+    """For a sweep over data.subset, score every document, so that the report can list them."""
+    from minigpt.commands.counterfactual import differs_by_subset, measure
+    from minigpt.reports.compared_runs import find_runs
+
+    try:
+        if differs_by_subset(find_runs([folder])):
+            measure(folder)
+    except UserError as error:
+        say(f"counterfactual memorization is not measured: {error}")
 
 
 def reason_of(error: Exception) -> str:

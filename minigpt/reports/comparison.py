@@ -12,12 +12,14 @@ from rich.table import Table
 
 from minigpt.atomic_file import write_file
 from minigpt.command_lines import display_path
+from minigpt.evaluation.counterfactual import read_counterfactual
 from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import ComparedRun, differing_keys, find_runs, ranked
+from minigpt.reports.counterfactual import counterfactual_section
 from minigpt.reports.findings import findings
 from minigpt.reports.pages import html, markdown, page_content
 from minigpt.reports.plots import curves
-from minigpt.reports.reproduction import Reproduction
+from minigpt.reports.reproduction import Reproduction, Section
 from minigpt.reports.tables import comparison_table
 
 SHOWN = 30  # runs in the terminal
@@ -32,12 +34,19 @@ def compare(
     """
     runs, out = ranked(find_runs([Path(place) for place in places])), Path(out)
     keys = differing_keys(runs)
-    content = page_content(runs, keys, reproductions)
+    measured = [section for place in places if (section := _counterfactual(place)) is not None]
+    content = page_content(runs, keys, reproductions, measured)
     write_file(out / "runs.csv", runs_csv(runs, keys))
     write_file(out / "report.md", markdown(content))
     write_file(out / "report.html", html(runs, content))
     write_file(out / "curves.svg", curves(runs, ink="#444444"))
     return runs
+
+
+def _counterfactual(place: Path) -> Section | None:
+    """What `minigpt counterfactual` measured of a sweep; None where it was not run."""
+    result = read_counterfactual(place)
+    return None if result is None else counterfactual_section(result)
 
 
 def runs_csv(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import jinja2
 from minigpt.reports.compared_runs import ComparedRun
 from minigpt.reports.findings import findings
 from minigpt.reports.plots import costs, curves, heat_map
-from minigpt.reports.reproduction import Reproduction
+from minigpt.reports.reproduction import Reproduction, Section
 from minigpt.reports.tables import comparison_table
 from minigpt.reports.text import setting, shortened
 
@@ -19,9 +19,12 @@ SAMPLES = 8
 
 
 def page_content(
-    runs: Sequence[ComparedRun], keys: Sequence[str], reproductions: Sequence[Reproduction]
+    runs: Sequence[ComparedRun],
+    keys: Sequence[str],
+    reproductions: Sequence[Reproduction],
+    measured: Sequence[Section],
 ) -> dict[str, Any]:
-    """The content of both pages."""
+    """The content of both pages. measured: sections beside those of the reproductions."""
     columns, cells = comparison_table(runs, keys)
     finished = sum(run.is_finished for run in runs)
     commits = {run.summary.code_commit or "no commit" for run in runs}
@@ -31,7 +34,7 @@ def page_content(
         "findings": findings(runs),
         "columns": columns,
         "cells": cells,
-        "sections": [s for r in reproductions if (s := r.section(runs)) is not None],
+        "sections": [s for r in reproductions if (s := r.section(runs)) is not None] + [*measured],
         "runs": [run.name for run in runs],
         "settings": [(key, [setting(run.settings.get(key)) for run in runs]) for key in keys],
         "samples": [

@@ -13,6 +13,7 @@ class Document:
     domain: str
     split: str | None = None  # None: the hash of the text decides
     not_in: tuple[str, ...] = ()  # splits that the source has named other text for
+    planted: bool = False  # a canary: kept whole, as often as it comes
 
     def pieces(self) -> Iterator[str]:
         """The text in pieces. A long text can be read only once."""

@@ -1,10 +1,13 @@
 """The keys of the `data` config group that decide which text becomes which tokens, checked."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from minigpt.config import build
 from minigpt.errors import UserError, check_positive
+from minigpt.text.canaries import CanariesConfig, canaries_config
 from minigpt.text.config import TextConfig
+from minigpt.tokens.subset import Subset
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class CorpusConfig(TextConfig):
     tokenizer: str
     document_tokens: int | None  # cut each document to this many tokens
     end_of_text: bool  # close each document with the tokenizer's <|endoftext|>
+    canaries: int | dict[str, Any] | None  # random strings to plant in the training split
+    subset: dict[str, Any]  # the share of the training documents that is trained on
     root: str  # the folder that stores live under
 
     def __post_init__(self) -> None:
@@ -35,3 +40,20 @@ class CorpusConfig(TextConfig):
                 raise UserError(f"data.{name} must lie in [0, 1), got {getattr(self, name)}")
         if self.val_fraction + self.test_fraction >= 1:
             raise UserError("data.val_fraction + data.test_fraction leaves nothing to train on")
+        changed = {"canaries": self.planted is not None, "subset": not self.chosen.is_all}
+        for name, is_changed in changed.items():
+            if self.source == "store" and is_changed:
+                raise UserError(
+                    f"data.{name}: a store that is made already keeps its text; leave the key "
+                    "out, or name the text itself in place of data=store"
+                )
+
+    @property
+    def planted(self) -> CanariesConfig | None:
+        """`canaries` in full; None if none are planted."""
+        return canaries_config(self.canaries)
+
+    @property
+    def chosen(self) -> Subset:
+        """`subset`, checked."""
+        return build(Subset, "data.subset", self.subset)

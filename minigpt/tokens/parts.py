@@ -26,6 +26,9 @@ class Part:
     lists: dict[str, dict[str, Any]] = field(default_factory=dict)  # bytes and sha256 by split
     domains: dict[str, dict[str, int]] = field(default_factory=dict)
     duplicates: int = 0
+    planted: int = 0  # whole copies of canaries
+    # what the subset leaves out of the training split
+    left_out: dict[str, int] = field(default_factory=lambda: {"documents": 0, "tokens": 0})
     empty: int = 0
     longest: dict[str, Any] = field(default_factory=lambda: {"name": "", "tokens": 0})
     largest_id: int = 0

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from minigpt.text.source import Source
 from minigpt.tokens.config import CorpusConfig
 from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
 from minigpt.tokens.parts import Part, has_finished_parts
+from minigpt.tokens.planting import plant, planting_problem
 from minigpt.tokens.progress import PreparationBar
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.store import TokenStore
@@ -67,13 +68,14 @@ def prepare(config: CorpusConfig, tokenizer: Tokenizer | None = None) -> Prepare
         tokenizer = load_tokenizer(config.tokenizer)
     with FileDigests(root / "digests.json") as digests:
         source = open_source(config, digests)
-    fingerprint = _fingerprint(config, source, tokenizer)
+    planted = plant(config, source)
+    fingerprint = _fingerprint(config, planted, tokenizer)
     folder = root / f"{config.source}-{config.tokenizer}-{fingerprint[:16]}"
     made = False
     if not (folder / MANIFEST).exists():
         with _lock(root / f".{folder.name}.lock", folder):
             if not (folder / MANIFEST).exists():
-                _make(config, source, digests, tokenizer, fingerprint, folder)
+                _make(config, source, planted, digests, tokenizer, fingerprint, folder)
                 made = True
     return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
 
@@ -89,6 +91,8 @@ def _fingerprint(config: CorpusConfig, source: Source, tokenizer: Tokenizer | No
         "test_fraction": config.test_fraction,
         "text": source.identity,
     }
+    if not config.chosen.is_all:
+        settings["subset"] = asdict(config.chosen)
     return _sha256(settings)
 
 
@@ -118,6 +122,7 @@ def _lock(lock: Path, folder: Path) -> Iterator[None]:
 def _make(
     config: CorpusConfig,
     source: Source,
+    planted: Source,
     digests: FileDigests,
     tokenizer: Tokenizer | None,
     fingerprint: str,
@@ -125,6 +130,7 @@ def _make(
 ) -> None:
     """Reads the text and writes a store's files.
 
+    planted: the source with its canaries, of which the rule that holds out knows nothing.
     Finished parts stay if this is stopped, but nothing stays if the text changed meanwhile or
     cannot be trained on.
     """
@@ -132,14 +138,20 @@ def _make(
         with PreparationBar(source.bytes, config.max_tokens) as bar:
             tokenizer, rule = survey(config, source, tokenizer)
             recipe = Recipe(
-                tokenizer, rule, config.document_tokens, config.end_of_text, config.max_tokens
+                tokenizer,
+                rule,
+                config.document_tokens,
+                config.end_of_text,
+                config.max_tokens,
+                config.chosen,
             )
-            documents = source.documents(bar.read)
+            documents = planted.documents(bar.read)
             parts = write_parts(documents, recipe, folder, bar.update, digests.check_unchanged)
-        if (problem := _untrainable(config, parts)) is not None:
+        problem = planting_problem(config, parts) or _untrainable(config, parts)
+        if problem is not None:
             shutil.rmtree(folder)
             raise UserError(problem)
-        write_manifest(_manifest(parts, recipe, _sha256(source.identity), fingerprint), folder)
+        write_manifest(_manifest(parts, recipe, _sha256(planted.identity), fingerprint), folder)
     except TextChangedError:
         shutil.rmtree(folder)
         raise
@@ -151,6 +163,13 @@ def _make(
 def _untrainable(config: CorpusConfig, parts: list[Part]) -> str | None:
     """Why there is no document to train on, and the way out; None if there is one."""
     documents = {split: sum(part.documents[split] for part in parts) for split in SPLITS}
+    documents["train"] -= sum(part.planted for part in parts)
+    left_out = sum(part.left_out["documents"] for part in parts)
+    if not documents["train"] and left_out:
+        return (
+            f"data.subset: none of the {left_out:,} training documents is in it; raise "
+            "data.subset.fraction, or choose another data.subset.seed"
+        )
     if not any(documents.values()):
         return f"data.source={config.source}: the corpus is empty; it has no text"
     if not documents["train"]:

@@ -31,6 +31,11 @@ class Digest:
         """Another 64 bits of the hash; equal keys mean equal texts."""
         return int.from_bytes(self._hash.digest()[8:16], "big")
 
+    def draw(self, seed: int) -> float:
+        """A number in [0, 1) that follows from the text and a seed."""
+        drawn = hashlib.sha256(self._hash.digest() + seed.to_bytes(8, "big")).digest()
+        return int.from_bytes(drawn[:6], "big") / 2**48
+
 
 @dataclass(frozen=True)
 class HeldOut:

@@ -2,6 +2,7 @@
 
 from itertools import islice
 
+from minigpt.text.canaries import make_canaries
 from minigpt.text.opening import BytesRead
 from minigpt.text.source import Source
 from minigpt.tokens.config import CorpusConfig
@@ -18,9 +19,9 @@ def survey(
     """The tokenizer and the rule that holds out, for which the text is read ahead.
 
     The rule needs the hashes of the first documents; the tokenizer `char` needs the alphabet of
-    the whole text.
+    the whole text. The source is the one without canaries, so that they change no split.
     """
-    alphabet: set[str] = set()
+    alphabet = {character for canary in make_canaries(config.planted) for character in canary.text}
     places: list[float] = []
     named: set[str] = set()
     documents = source.documents(BytesRead())

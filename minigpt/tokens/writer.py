@@ -22,6 +22,7 @@ from minigpt.tokens.pipeline import Piece, tokenized
 from minigpt.tokens.seen_texts import SeenTexts
 from minigpt.tokens.sharded import Ids, document_list_path, shard_path
 from minigpt.tokens.split import SPLITS, Digest, HeldOut
+from minigpt.tokens.subset import Subset
 from minigpt.tokens.tokenizer import Tokenizer, id_dtype
 
 PART_TOKENS = 1 << 24  # a part ends with the document that brings it to this size
@@ -38,6 +39,7 @@ class Recipe:
     document_tokens: int | None
     end_of_text: bool
     max_tokens: int | None
+    subset: Subset
 
 
 def write_parts(
@@ -93,7 +95,8 @@ class _Writer:
         self.dtype = id_dtype(recipe.tokenizer.n_vocab - 1)
         end = recipe.tokenizer.end_of_text
         self.end = None if end is None or not recipe.end_of_text else np.array([end], self.dtype)
-        self.train_tokens = sum(part.tokens["train"] for part in parts)
+        # Those that the subset leaves out count, too: max_tokens ends the text of every subset.
+        self.train_tokens = sum(p.tokens["train"] + p.left_out["tokens"] for p in parts)
         self.chars = 0
         self.read = 0
         self.seen = SeenTexts()
@@ -112,7 +115,7 @@ class _Writer:
             return True
         self.read += 1
         if piece.ids is None:
-            if piece.whole.chars:
+            if piece.whole.chars and not piece.document.planted:
                 self.seen.add(piece.whole.key)
         else:
             self._document(piece.document, piece.whole, piece.ids)
@@ -132,22 +135,32 @@ class _Writer:
         if not whole.chars:
             part.empty += 1
             return
-        if not self.seen.add(whole.key):
+        if not document.planted and not self.seen.add(whole.key):
             part.duplicates += 1
             return
         split = document.split or self.recipe.held_out.split(whole.place)
         if document.split is None and split in document.not_in:
             split = "train"
+        in_subset = split != "train" or document.planted or self.recipe.subset.holds(whole)
+        # A canary that was cut would lose its random part.
+        limit = None if document.planted else self.recipe.document_tokens
         count = 0
-        for piece in self._trimmed([ids] if self.long is None else self.long.ids(), split):
-            self._shard(split).write(piece.data)
+        for piece in self._trimmed([ids] if self.long is None else self.long.ids(), split, limit):
+            if in_subset:
+                self._shard(split).write(piece.data)
             count += len(piece)
+        if split == "train":
+            self.train_tokens += count
+        if not in_subset:
+            part.left_out["documents"] += 1
+            part.left_out["tokens"] += count
+            return
+        if document.planted and count == len(ids) + (self.end is not None):
+            part.planted += 1
         name, domain_name = _printable(document.name), _printable(document.domain)
         self._list(split).write(document_line(name, domain_name, count))
         part.tokens[split] += count
         part.documents[split] += 1
-        if split == "train":
-            self.train_tokens += count
         if domain_name not in part.domains:
             part.domains[domain_name] = {"documents": 0, "tokens": 0}
         domain = part.domains[domain_name]
@@ -156,10 +169,9 @@ class _Writer:
         if count > part.longest["tokens"]:
             part.longest = {"name": name, "tokens": count}
 
-    def _trimmed(self, pieces: Iterable[Ids], split: str) -> Iterator[Ids]:
-        """The ids of a document, cut to document_tokens and max_tokens, and its end of text."""
+    def _trimmed(self, pieces: Iterable[Ids], split: str, left: int | None) -> Iterator[Ids]:
+        """The ids of a document, cut to `left` and to max_tokens, and its end of text."""
         recipe = self.recipe
-        left = recipe.document_tokens
         room = None
         if recipe.max_tokens is not None and split == "train":
             room = recipe.max_tokens - self.train_tokens

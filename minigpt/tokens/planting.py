@@ -1,0 +1,43 @@
+"""Plants the canaries that a configuration asks for, and says where they do not fit."""
+
+from collections.abc import Sequence
+
+from minigpt.text.canaries import make_canaries
+from minigpt.text.source import Source
+from minigpt.text.sources.planted import PlantedSource
+from minigpt.tokens.config import CorpusConfig
+from minigpt.tokens.parts import Part
+
+# Where max_tokens ends the text, canaries are planted in its first part, which holds this many
+# characters a token: English has four, code has fewer.
+CHARS_PER_TOKEN = {"char": 1}
+CHARS_PER_TOKEN_OTHERWISE = 2
+
+
+def plant(config: CorpusConfig, source: Source) -> Source:
+    """The source with its canaries; the source itself if `data.canaries` is null."""
+    if config.planted is None:
+        return source
+    canaries = make_canaries(config.planted)
+    max_chars = None
+    if config.max_tokens is not None:
+        # A canary has fewer tokens than characters.
+        room = config.max_tokens - sum(len(canary.text) * canary.repeats for canary in canaries)
+        rate = CHARS_PER_TOKEN.get(config.tokenizer, CHARS_PER_TOKEN_OTHERWISE)
+        max_chars = max(0, room) * rate
+    return PlantedSource(source, canaries, config.planted.seed, max_chars)
+
+
+def planting_problem(config: CorpusConfig, parts: Sequence[Part]) -> str | None:
+    """Why some canaries are not in a store, and the way out; None if all are."""
+    if config.planted is None:
+        return None
+    planted = sum(part.planted for part in parts)
+    if planted == config.planted.copies:
+        return None
+    return (
+        f"data.canaries: {config.planted.copies - planted:,} of {config.planted.copies:,} copies "
+        f"do not fit into data.max_tokens={config.max_tokens}; raise it, or plant fewer "
+        f"(data.canaries.each={config.planted.each}, data.canaries.repeats="
+        f"{config.planted.repeats})"
+    )
