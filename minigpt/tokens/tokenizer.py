@@ -43,6 +43,10 @@ class Tokenizer(Protocol):
         """(n_vocab) how many bytes of UTF-8 each id stands for; 0 for one that is not text."""
         ...
 
+    def token_bytes(self, token: int) -> bytes:
+        """The UTF-8 of an id, maybe a part of a character; empty for one that is not text."""
+        ...
+
     def spec(self) -> dict[str, Any]:
         """What a checkpoint stores, for `from_spec` to make this tokenizer again."""
         ...
@@ -96,6 +100,13 @@ class BytePairTokenizer:
         counts[list(self._ranks.values())] = [len(token) for token in self._ranks]
         return counts
 
+    @cached_property
+    def _bytes(self) -> dict[int, bytes]:
+        return {rank: token for token, rank in self._ranks.items()}
+
+    def token_bytes(self, token: int) -> bytes:
+        return self._bytes.get(token, b"")
+
     def spec(self) -> dict[str, Any]:
         return {"name": self.name, "n_vocab": self.n_vocab, "fingerprint": self.fingerprint}
 
@@ -129,6 +140,9 @@ class CharTokenizer:
 
     def bytes_per_id(self) -> NDArray[np.int64]:
         return np.array([len(character.encode()) for character in self.alphabet], np.int64)
+
+    def token_bytes(self, token: int) -> bytes:
+        return self.alphabet[token].encode() if token < self.n_vocab else b""
 
     def spec(self) -> dict[str, Any]:
         return {
