@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "show what a configuration would do, without running it",
     "verify-resume": "prove that a configuration resumes bit for bit on this machine",
     "compare": "compare runs or sweeps and write a report",
+    "explore": "write a page that shows a run's loss token by token",
     "generate": "continue a prompt with a trained model",
 }
 
