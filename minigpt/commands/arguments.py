@@ -54,6 +54,22 @@ def _counterfactual(parser: Parser) -> None:
     _json(parser)
 
 
+def _explore(parser: Parser) -> None:
+    parser.add_argument(
+        "targets", nargs="+", metavar="RUN [RUN2] [data=...]",
+        help="run folders or checkpoints; data=... names other text than their own",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, help="the page's file; the default is in RUN")
+    parser.add_argument("--documents", type=int, default=1000, help="documents to show")
+    parser.add_argument(
+        "--split", choices=["val", "test", "train"], default="val", help="where they come from"
+    )
+    parser.add_argument(
+        "--which", choices=["best", "last"], default="best", help="a run folder's checkpoint"
+    )
+    _json(parser)
+
+
 def _generate(parser: Parser) -> None:
     parser.add_argument("checkpoint", type=Path, help="a .ckpt file or a run folder")
     start = parser.add_mutually_exclusive_group()
@@ -142,6 +158,7 @@ ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "verify-resume": _verify_resume,
     "compare": _compare,
     "counterfactual": _counterfactual,
+    "explore": _explore,
     "generate": _generate,
     "evaluate": _evaluate,
     "memorization": _memorization,

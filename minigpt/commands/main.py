@@ -17,6 +17,7 @@ COMMANDS = {
     "verify-resume": "prove that a configuration resumes bit for bit on this machine",
     "compare": "compare runs or sweeps and write a report",
     "counterfactual": "list the documents that a sweep's models know only when trained on them",
+    "explore": "write a page that shows a run's loss token by token",
     "generate": "continue a prompt with a trained model",
     "evaluate": "measure how well a trained model predicts a text, in bits per byte",
     "memorization": "say whether a run learned or memorised, and write a page",

@@ -17,6 +17,7 @@ from minigpt.runs.checkpoints import find_checkpoint, read_checkpoint
 from minigpt.runs.run_folder import RunFolder
 from minigpt.tokens.document_list import StoredDocument
 from minigpt.tokens.prepare import prepare
+from minigpt.tokens.sharded import Tokens
 from minigpt.tokens.store import TokenStore
 from minigpt.tokens.tokenizer import Tokenizer, from_spec
 
@@ -78,7 +79,14 @@ def documents_of(
     """Each document of a split with its ids, without the id that ends it."""
     tokens = store.tokens(split)
     for document in store.documents(split):
-        ids = tokens[document.start : document.start + document.tokens]
-        # No text holds this id: inside a text its words are ordinary ones.
-        is_closed = len(ids) > 0 and ids[-1] == tokenizer.end_of_text
-        yield document, ids[:-1] if is_closed else ids
+        yield document, document_ids(tokens, document, tokenizer)
+
+
+def document_ids(
+    tokens: Tokens, document: StoredDocument, tokenizer: Tokenizer
+) -> NDArray[np.unsignedinteger[Any]]:
+    """The ids of one document, without the id that ends it; tokens are those of its split."""
+    ids = tokens[document.start : document.start + document.tokens]
+    # No text holds this id: inside a text its words are ordinary ones.
+    is_closed = len(ids) > 0 and ids[-1] == tokenizer.end_of_text
+    return ids[:-1] if is_closed else ids

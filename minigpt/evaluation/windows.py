@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from minigpt.model.gpt import GPT
 from minigpt.model.scores import Head, score_targets
@@ -69,7 +70,6 @@ class Scorer:
         self.net = net
         self.precision = precision
         self.head = Head(net.head.weight.to(precision), net.head.bias)
-        self.device = net.head.weight.device
 
     def score(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
         """The scores of each window, in order.
@@ -79,35 +79,15 @@ class Scorer:
         windows = iter(windows)
         while ahead := [*islice(windows, LOOK_AHEAD)]:
             order = sorted(range(len(ahead)), key=lambda i: len(ahead[i].ids))
-            batches = _batches(ahead[i] for i in order)
-            scores = chain.from_iterable(map(self._score_batch, batches))
+            in_order = batches(ahead[i] for i in order)
+            scores = chain.from_iterable(map(self._score_batch, in_order))
             by_place = dict(zip(order, scores, strict=True))
             yield from (by_place[i] for i in range(len(ahead)))
 
-    @torch.inference_mode()
     def _score_batch(self, windows: list[Window]) -> list[WindowScores]:
-        T = max(len(window.ids) for window in windows) - 1
-        inputs = np.zeros((len(windows), T), np.int64)
-        for row, window in zip(inputs, windows, strict=True):
-            row[: len(window.ids) - 1] = window.ids[:-1]
-        lower = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=lower):
-            hidden = self.net.hidden(torch.from_numpy(inputs).to(self.device))  # (B, T, C)
-        # The network is causal, so the padding on the right changes nothing, and only rows that
-        # are scored go through the head, which is most of the work.
-        starts = [len(window.ids) - 1 - window.scored for window in windows]
-        rows = [
-            i * T + np.arange(start, start + window.scored)
-            for i, (start, window) in enumerate(zip(starts, windows, strict=True))
-        ]
-        row_numbers = torch.from_numpy(np.concatenate(rows)).to(self.device)  # (N)
-        targets = np.concatenate([window.ids[-window.scored :] for window in windows])
-        nats, rank = score_targets(
-            self.head,
-            hidden.flatten(0, 1)[row_numbers],
-            torch.from_numpy(targets.astype(np.int64)).to(self.device),
-        )
+        nats, rank = score_targets(self.head, *scored_rows(self.net, windows, self.precision))
         ends = np.cumsum([window.scored for window in windows])[:-1]
+        starts = [len(window.ids) - 1 - window.scored for window in windows]
         return [
             WindowScores(nats, rank, np.arange(start + 1, start + 1 + len(nats), dtype=np.int32))
             for start, nats, rank in zip(
@@ -117,6 +97,29 @@ class Scorer:
                 strict=True,
             )
         ]
+
+
+@torch.inference_mode()
+def scored_rows(
+    net: GPT, windows: list[Window], precision: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """The hidden state (N, C) before each scored token of some windows, and the tokens (N)."""
+    device = net.head.weight.device
+    T = max(len(window.ids) for window in windows) - 1
+    inputs = np.zeros((len(windows), T), np.int64)
+    for row, window in zip(inputs, windows, strict=True):
+        row[: len(window.ids) - 1] = window.ids[:-1]
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        hidden = net.hidden(torch.from_numpy(inputs).to(device))  # (B, T, C)
+    # The network is causal, so the padding on the right changes nothing, and only rows that
+    # are scored go through the head, which is most of the work.
+    rows = [
+        i * T + np.arange(len(window.ids) - 1 - window.scored, len(window.ids) - 1)
+        for i, window in enumerate(windows)
+    ]
+    row_numbers = torch.from_numpy(np.concatenate(rows)).to(device)  # (N)
+    targets = np.concatenate([window.ids[-window.scored :] for window in windows])
+    return hidden.flatten(0, 1)[row_numbers], torch.from_numpy(targets.astype(np.int64)).to(device)
 
 
 def score_documents(
@@ -147,7 +150,8 @@ def _joined(parts: list[WindowScores]) -> WindowScores:
     return WindowScores(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
 
 
-def _batches(windows: Iterable[Window]) -> Iterator[list[Window]]:
+def batches(windows: Iterable[Window]) -> Iterator[list[Window]]:
+    """Windows that are read at a time: as many as hold BATCH_TOKENS."""
     batch: list[Window] = []
     longest = 0
     for window in windows:

@@ -32,9 +32,10 @@ def compare(
 
     out: the report's folder. Raises UserError where there is no run.
     """
-    runs, out = ranked(find_runs([Path(place) for place in places])), Path(out)
+    folders, out = [Path(place) for place in places], Path(out)
+    runs = ranked(find_runs(folders))
     keys = differing_keys(runs)
-    measured = [section for place in places if (section := _counterfactual(place)) is not None]
+    measured = [section for folder in folders if (section := _counterfactual(folder)) is not None]
     content = page_content(runs, keys, reproductions, measured)
     write_file(out / "runs.csv", runs_csv(runs, keys))
     write_file(out / "report.md", markdown(content))

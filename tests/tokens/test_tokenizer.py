@@ -145,3 +145,12 @@ def test_another_table_under_the_same_name_is_refused():
 def test_ids_take_the_narrowest_type_and_never_wrap():
     assert id_dtype(65535) == np.uint16
     assert id_dtype(65536) == np.uint32
+
+
+def test_the_bytes_of_ids_join_to_the_text():
+    text = "Salt \u00e9 \U0001f30a\n"
+    for tokenizer in (load_tokenizer("gpt2"), CharTokenizer("".join(sorted(set(text))))):
+        ids = tokenizer.encode(text)
+        assert b"".join(map(tokenizer.token_bytes, ids)) == text.encode()
+        counts = tokenizer.bytes_per_id()
+        assert [len(tokenizer.token_bytes(i)) for i in ids] == counts[ids].tolist()
