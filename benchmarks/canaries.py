@@ -76,6 +76,7 @@ def measure(overrides: list[str]) -> dict[str, Any]:
             "exposure_seconds": time.perf_counter() - started,
             "is_monotone": exposures.is_monotone,
             "sentences": report.sentences,
+            "notes": report.notes,
             "columns": report.columns,
             "rows": report.rows,
             "exposures": asdict(exposures),
@@ -88,11 +89,11 @@ def section(result: dict[str, Any]) -> str:
     table = markdown_table([columns, ["---:"] * len(columns), *result["rows"]])
     return f"""## Canaries
 
-{" ".join(result["sentences"][:2])}
+{" ".join(result["sentences"])}
 
 {table}
 
-{" ".join(result["sentences"][2:])}
+{" ".join(result["notes"])}
 
 `{result["command"]}` trains {result["parameters"]:,} parameters for {result["epochs"]} epochs of
 {result["tokens"]:,} tokens in {result["training_seconds"]:,.0f} s, and the exposures take

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigpt.errors import UserError
+from minigpt.evaluation.canaries import CanaryExposures, canary_exposures
 from minigpt.evaluation.capacity import Capacity, capacity
 from minigpt.evaluation.extraction import (
     CONTINUATION,
@@ -57,6 +58,7 @@ class Memorization:
     losses: Losses | None  # None: too little held-out text, as below
     membership: Membership | None
     capacity: Capacity | None
+    canaries: CanaryExposures | None  # None: none were planted
     windows: int
     seed: int
 
@@ -134,6 +136,7 @@ def measure(model: TrainedModel, store: TokenStore, windows: int, seed: int) -> 
         losses=losses,
         membership=told_apart,
         capacity=bits,
+        canaries=canary_exposures(model, store),
         windows=windows,
         seed=seed,
     )

@@ -1,32 +1,28 @@
 """The exposure of planted canaries as a section of a page: sentences, a table and a plot."""
 
 import math
-from dataclasses import dataclass
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from minigpt.evaluation.canaries import CanaryExposures
+from minigpt.reports.page_section import Section
 from minigpt.reports.plots import COLOURS, INK, STYLE, svg
 from minigpt.statistics.exposure import CHANCE
 
 COLUMNS = ["copies", "canaries", "exposure by rank", "extrapolated", "likelier than all others"]
 
 
-@dataclass(frozen=True)
-class CanarySection:
-    """Plain text, but for the plot, which is an SVG element."""
-
-    title: str
-    sentences: list[str]
-    columns: list[str]
-    rows: list[list[str]]
-    plot: str
-
-
-def canary_section(result: CanaryExposures) -> CanarySection:
+def canary_section(result: CanaryExposures) -> Section:
     """What the exposures say, most important first."""
-    return CanarySection("Canaries", _sentences(result), COLUMNS, _rows(result), _plot(result))
+    return Section(
+        "Canaries",
+        _sentences(result),
+        COLUMNS,
+        _rows(result),
+        plot=_plot(result),
+        notes=_notes(result),
+    )
 
 
 def _sentences(result: CanaryExposures) -> list[str]:
@@ -43,11 +39,16 @@ def _sentences(result: CanaryExposures) -> list[str]:
             f"with {copies[least]} in the training text to {means[most]:.1f} with {copies[most]}."
         )
     space = math.log2(result.space)
-    ceiling = math.log2(result.references + 1)
     return [
         first,
         f"A string that was not planted has {CHANCE:.1f} bits on average; one that is known for "
         f"certain has {space:.1f}, since {result.space:,} strings have this form.",
+    ]
+
+
+def _notes(result: CanaryExposures) -> list[str]:
+    ceiling = math.log2(result.references + 1)
+    return [
         "Exposure is log2 of all these strings less log2 of the canary's rank among them, the "
         "likeliest first (Carlini et al., 2019). The rank is taken among "
         f"{result.references:,} random ones and ends at {ceiling:.1f} bits. Beyond it the value is "

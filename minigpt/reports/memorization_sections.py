@@ -8,6 +8,7 @@ from minigpt.evaluation.longest_spans import Span
 from minigpt.evaluation.membership import FALSE_POSITIVES, SPLITS, Membership
 from minigpt.evaluation.memorization import Losses, Memorization
 from minigpt.evaluation.repetition import SPAN
+from minigpt.reports.canaries import canary_section
 from minigpt.reports.memorization_plots import capacity_plot, extraction_plot, membership_plot
 from minigpt.reports.page_section import Quotation, Section
 
@@ -23,6 +24,8 @@ def memorization_sections(found: Memorization) -> list[Section]:
         sections.append(_membership(found.membership, found.losses))
     if found.capacity:
         sections.append(_capacity(found.capacity))
+    if found.canaries:
+        sections.append(canary_section(found.canaries))
     return sections
 
 

@@ -32,7 +32,7 @@ def test_the_section_has_the_means_by_copies_and_says_that_they_grow():
     )
     assert "1.4 bits on average" in section.sentences[1]
     assert "has 39.9, since 1,000,000,000,000 strings" in section.sentences[1]
-    assert "4,095 random ones and ends at 12.0 bits" in section.sentences[2]
+    assert "4,095 random ones and ends at 12.0 bits" in section.notes[0]
 
 
 def test_exposures_that_fall_are_not_said_to_grow():

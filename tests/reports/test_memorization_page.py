@@ -40,7 +40,7 @@ def memorization(**changes):
         "losses": Losses(0.2, 13.0, 8.0),
         "membership": Membership(64, 1000, 48, measures, [0.1, 0.2, 0.3], [9.0, 12.0, 13.5]),
         "capacity": Capacity(8.0, 60_000.0, 58_000.0, 6_479_053, 2.3e7),
-        "windows": 1000, "seed": 0,
+        "canaries": None, "windows": 1000, "seed": 0,
     }  # fmt: skip
     return Memorization(**{**known, **changes})
 
