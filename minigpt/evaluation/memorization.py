@@ -1,11 +1,9 @@
 """A run -> did it learn or memorise: extraction, membership and capacity, and a verdict."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 from minigpt.errors import UserError
-from minigpt.evaluation.canaries import CanaryExposures, canary_exposures
+from minigpt.evaluation.canaries import canary_exposures
 from minigpt.evaluation.capacity import Capacity, capacity
 from minigpt.evaluation.extraction import (
     CONTINUATION,
@@ -19,7 +17,8 @@ from minigpt.evaluation.extraction import (
 )
 from minigpt.evaluation.longest_spans import Span, longest_spans
 from minigpt.evaluation.membership import Membership, membership
-from minigpt.evaluation.memory_verdict import Evidence, Verdict, judge
+from minigpt.evaluation.memorization_result import Losses, Memorization
+from minigpt.evaluation.memory_verdict import Evidence, judge
 from minigpt.evaluation.passages import Documents
 from minigpt.evaluation.pieces import piece_length, score_pieces
 from minigpt.evaluation.trained_model import TrainedModel, load_model, training_store
@@ -32,48 +31,6 @@ from minigpt.tokens.tokenizer import Tokenizer
 
 HELD_OUT = ("val", "test")  # neither is trained on
 WINDOWS = 1000  # passages of a side
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Nats a token on pieces of equal length, and what token frequencies alone need."""
-
-    train: float
-    held_out: float
-    unigram: float  # on held-out text
-
-
-@dataclass(frozen=True)
-class Memorization:
-    """What a network knows of its training text, and how it was found out."""
-
-    verdict: Verdict
-    reasons: list[str]
-    checkpoint: str
-    prefixes_left_out: list[int]  # too long for the context or the documents
-    train: Extraction
-    held_out: Extraction | None  # None: no held-out document is long enough
-    train_spans: list[Span]
-    held_out_spans: list[Span]
-    losses: Losses | None  # None: too little held-out text, as below
-    membership: Membership | None
-    capacity: Capacity | None
-    canaries: CanaryExposures | None  # None: none were planted
-    windows: int
-    seed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, the figures that scripts ask for first."""
-        return {
-            "verdict": self.verdict.value,
-            "prefix": self.train.recalls[-1].prefix,
-            "continuation": CONTINUATION,
-            "extracted_train": self.train.extracted,
-            "extracted_train_not_repeated": self.train.extracted_once,
-            "extracted_held_out": self.held_out.extracted if self.held_out else None,
-            "membership_auc": self.membership.auc if self.membership else None,
-            **{k: v for k, v in dataclasses.asdict(self).items() if k != "verdict"},
-        }
 
 
 def memorization(

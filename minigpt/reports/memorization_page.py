@@ -6,7 +6,7 @@ import jinja2
 from rich.console import Console
 
 from minigpt.command_lines import display_path
-from minigpt.evaluation.memorization import Memorization
+from minigpt.evaluation.memorization_result import Memorization
 from minigpt.evaluation.memory_verdict import SENTENCES
 from minigpt.reports.page_section import Section
 from minigpt.runs.run_folder import RunFolder

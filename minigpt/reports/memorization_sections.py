@@ -1,25 +1,23 @@
 """What was measured of a run's memory, in sections: sentences, tables, pictures and spans."""
 
-from collections.abc import Sequence
-
 from minigpt.evaluation.capacity import BITS_PER_PARAMETER, Capacity
-from minigpt.evaluation.extraction import CONTINUATION, DRAWS, Extraction, KnownDocument
-from minigpt.evaluation.longest_spans import Span
+from minigpt.evaluation.extraction import CONTINUATION, DRAWS, Extraction
 from minigpt.evaluation.membership import FALSE_POSITIVES, SPLITS, Membership
-from minigpt.evaluation.memorization import Losses, Memorization
+from minigpt.evaluation.memorization_result import Losses, Memorization
 from minigpt.evaluation.repetition import SPAN
 from minigpt.reports.canaries import canary_section
+from minigpt.reports.known_text_sections import documents_section, spans_section
 from minigpt.reports.memorization_plots import capacity_plot, extraction_plot, membership_plot
-from minigpt.reports.page_section import Quotation, Section
+from minigpt.reports.page_section import Section
 
 
 def memorization_sections(found: Memorization) -> list[Section]:
     """The sections of the page, in order."""
     sections = [_extraction(found)]
     if found.train_spans:
-        sections.append(_spans(found))
+        sections.append(spans_section(found))
     if found.train.documents:
-        sections.append(_documents(found.train.documents))
+        sections.append(documents_section(found.train.documents))
     if found.membership and found.losses:
         sections.append(_membership(found.membership, found.losses))
     if found.capacity:
@@ -91,56 +89,6 @@ def _repetition(train: Extraction, held_out: Extraction | None) -> str:
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
-
-
-def _spans(found: Memorization) -> Section:
-    longest = found.train_spans[0]
-    sentences = [
-        f"The longest has {longest.tokens:,} tokens, from token {longest.position:,} of "
-        f"{longest.document}. The text that was given is grey; what the network wrote by itself "
-        "is marked.",
-        "A span that comes back whole is followed to its first wrong token or the document's end. "
-        "Past its context the network reads the last half of it and goes on.",
-    ]
-    if longest.tokens < CONTINUATION:
-        sentences.append(f"No passage comes back whole: none has {CONTINUATION} tokens.")
-    documents = {(d.name, d.split): f"document-{i}" for i, d in enumerate(found.train.documents)}
-    quotations = [_quotation(span, documents) for span in found.train_spans]
-    if found.held_out_spans:
-        sentences.append(
-            "Spans of held-out text, marked as such, are the control: the network never saw them."
-        )
-        quotations += [_quotation(span, documents) for span in found.held_out_spans[:3]]
-    return Section("What comes back", sentences, quotations=quotations)
-
-
-def _quotation(span: Span, documents: dict[tuple[str, str], str]) -> Quotation:
-    end = span.position + span.tokens
-    if span.copies == 0:
-        copies = f"no {SPAN} tokens of it stand in the training text"
-    else:
-        times = "once" if span.copies == 1 else f"up to {span.copies:,} times"
-        copies = f"{SPAN} tokens of it stand {times} in the training text"
-    held_out = "" if span.split == "train" else "held-out text; "
-    return Quotation(
-        target=documents.get((span.document, span.split), ""),
-        source=span.document,
-        note=f"tokens {span.position:,} to {end:,} ({span.tokens:,}); {held_out}{copies}; the "
-        f"{CONTINUATION} tokens from there are drawn with probability {span.probability:.2g}",
-        given=span.prefix,
-        text=span.text,
-    )
-
-
-def _documents(documents: Sequence[KnownDocument]) -> Section:
-    rows = [[d.name, f"{d.passages:,}", f"{d.extracted:.1%}"] for d in documents]
-    return Section(
-        "Documents that come back",
-        ["The best known first; documents of which no passage comes back are not listed."],
-        ["document", "passages", "come back"],
-        rows,
-        ids=[f"document-{i}" for i in range(len(rows))],
-    )
 
 
 def _membership(found: Membership, losses: Losses) -> Section:

@@ -11,7 +11,7 @@ from minigpt.evaluation.capacity import Capacity
 from minigpt.evaluation.extraction import Extraction, KnownDocument, Recall
 from minigpt.evaluation.longest_spans import Span
 from minigpt.evaluation.membership import Measure, Membership
-from minigpt.evaluation.memorization import Losses, Memorization
+from minigpt.evaluation.memorization_result import Losses, Memorization
 from minigpt.evaluation.memory_verdict import SENTENCES, Verdict
 from minigpt.reports.memorization_page import memorization_html
 from minigpt.reports.memorization_sections import memorization_sections
