@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minigpt.commands.plan import plan
+from minigpt.commands.start import with_start
 from minigpt.config import compose_config, refuse_resume
 from minigpt.errors import UserError
 from minigpt.training.build import build_parts
@@ -19,7 +20,7 @@ from minigpt.training.limits import training_batches
 
 
 def run(args: argparse.Namespace) -> None:
-    config = compose_config(args.overrides)
+    config = with_start(compose_config(args.overrides), args.overrides)
     refuse_resume(config, "check looks at a new run")
     print_plan(check(config), args.json)
 

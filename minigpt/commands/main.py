@@ -17,7 +17,10 @@ COMMANDS = {
     "verify-resume": "prove that a configuration resumes bit for bit on this machine",
     "compare": "compare runs or sweeps and write a report",
     "generate": "continue a prompt with a trained model",
+    "export": "write a trained model as transformers, ONNX or llama.cpp read it",
+    "import": "make a checkpoint of a GPT-2 that transformers saved",
 }
+FILES = {"import": "import_model"}  # Python's own word cannot name a file
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,7 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     with one_line_errors():
         with without_collection():
-            module = importlib.import_module(f"minigpt.commands.{args.command.replace('-', '_')}")
+            file = FILES.get(args.command, args.command.replace("-", "_"))
+            module = importlib.import_module(f"minigpt.commands.{file}")
         module.run(args)
 
 
