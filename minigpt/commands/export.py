@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 
 from minigpt.command_lines import display_path
 from minigpt.interop.export import export
@@ -10,7 +11,7 @@ from minigpt.interop.export import export
 def run(args: argparse.Namespace) -> None:
     exported = export(args.checkpoint, args.folder, args.which, args.format, args.force)
     if args.json:
-        print(json.dumps(exported.to_dict(), indent=2))
+        print(json.dumps(asdict(exported), indent=2))
         return
     print(f"{display_path(args.folder.absolute())}, from {exported.checkpoint}:")
     for name, size in exported.files.items():

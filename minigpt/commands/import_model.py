@@ -3,6 +3,7 @@
 import argparse
 import json
 import shlex
+from dataclasses import asdict
 
 from minigpt.interop.import_folder import import_folder
 
@@ -10,7 +11,7 @@ from minigpt.interop.import_folder import import_folder
 def run(args: argparse.Namespace) -> None:
     imported = import_folder(args.folder, args.out)
     if args.json:
-        print(json.dumps(imported.to_dict(), indent=2))
+        print(json.dumps(asdict(imported), indent=2))
         return
     print(
         f"{imported.checkpoint}: {imported.parameters:,} parameters, a context of "

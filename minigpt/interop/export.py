@@ -1,7 +1,7 @@
 """A checkpoint -> a folder in another project's format, whole and checked."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,6 @@ class Exported:
     vocab_size: int
     files: dict[str, int]  # bytes of each
     figures: dict[str, Any]  # of the format: tensors, the largest difference of a logit
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def export(

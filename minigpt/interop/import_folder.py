@@ -3,7 +3,6 @@
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -29,9 +28,6 @@ class Imported:
     block_size: int
     tokenizer: str
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def import_folder(source: Path, out: Path | None = None) -> Imported:
     """Write a folder's weights to `out` as the best checkpoint of a run, bit for bit.
@@ -44,8 +40,8 @@ def import_folder(source: Path, out: Path | None = None) -> Imported:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} exists already; name another folder")
     shape = read_shape(source)
-    found = recognise_tokenizer(source, shape.vocab_size)
-    tokenizer = load_tokenizer("gpt2") if found is None else found
+    stored_tokenizer = recognise_tokenizer(source, shape.vocab_size)
+    tokenizer = stored_tokenizer or load_tokenizer("gpt2")
     weights = read_weights(source, shape)
     checkpoint = {
         "state_dict": {f"net.{name}": value for name, value in weights.items()},
@@ -60,7 +56,7 @@ def import_folder(source: Path, out: Path | None = None) -> Imported:
         path = RunFolder(new).best
         path.parent.mkdir()
         torch.save(checkpoint, path)
-    if found is None:
+    if stored_tokenizer is None:
         print(f"{source} has no tokenizer; taking GPT-2's", file=sys.stderr)
     return Imported(
         str(out),

@@ -33,14 +33,16 @@ def check_replaceable(path: Path, known: Collection[str], force: bool) -> None:
 def replace_folder(path: Path) -> Iterator[Path]:
     """A new folder that takes the place of `path` when the block ends without an error.
 
-    Its files are synced first. An older folder is renamed before the new one and removed after it,
-    so that a crash leaves the one or the other. Raises UserError where the disk refuses.
+    Its files are synced first. An older folder is renamed before the new one and removed after it.
+    Raises UserError where the disk refuses.
     """
     path = path.absolute()
     partial, older = (path.with_name(f".{path.name}.{word}") for word in ("partial", "older"))
     with explain_disk_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if older.exists() and not path.exists():  # a crash came between the two renames
+                os.replace(older, path)
             for left in (partial, older):
                 shutil.rmtree(left, ignore_errors=True)
             partial.mkdir()

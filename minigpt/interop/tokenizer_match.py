@@ -44,16 +44,16 @@ def recognise_tokenizer(folder: Path, vocab_size: int) -> Tokenizer | None:
 
     Raises UserError for any other, and for one with ids that a model of `vocab_size` lacks.
     """
-    found = _read(folder, vocab_size)
-    if found is None:
+    theirs = _read(folder, vocab_size)
+    if theirs is None:
         return None
-    by_id = sorted(found.vocabulary, key=lambda token: found.vocabulary[token])
+    by_id = sorted(theirs.vocabulary, key=lambda token: theirs.vocabulary[token])
     tokenizer: Tokenizer = (
-        CharTokenizer("".join(by_id)) if found.is_of_characters else load_tokenizer("gpt2")
+        CharTokenizer("".join(by_id)) if theirs.is_of_characters else load_tokenizer("gpt2")
     )
-    if not found.gives_the_ids_of(tokenizer):
+    if not theirs.gives_the_ids_of(tokenizer):
         raise UserError(
-            f"{found.path}: this tokenizer is neither GPT-2's nor one of single characters; "
+            f"{theirs.path}: this tokenizer is neither GPT-2's nor one of single characters; "
             "minigpt knows no other"
         )
     return tokenizer
@@ -61,8 +61,8 @@ def recognise_tokenizer(folder: Path, vocab_size: int) -> Tokenizer | None:
 
 def check_tokenizer(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
     """Raises UserError where a folder has a tokenizer, and it gives other ids than ours."""
-    found = _read(folder, vocab_size)
-    if found is not None and not found.gives_the_ids_of(tokenizer):
+    theirs = _read(folder, vocab_size)
+    if theirs is not None and not theirs.gives_the_ids_of(tokenizer):
         raise UserError(
             f"data.tokenizer={tokenizer.name}: the tokenizer of {folder} gives other ids, so its "
             "weights would mean other tokens; tokenize as the folder does"

@@ -18,7 +18,6 @@ from omegaconf import DictConfig
 from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, check_finite_number, nearest
-from minigpt.interop.start import check_start_tokenizer, load_start
 from minigpt.model.gpt import GPTConfig
 from minigpt.model.loss import check_method, has_bfloat16_instructions
 from minigpt.training.budget import BudgetConfig, apply_budget
@@ -81,6 +80,8 @@ def build_run(
     lit = LitGPT(parts.model, parts.optimizer, parts.scheduler, tokenizer, order, cfg.loss,
                  cfg.label_smoothing, cfg.seed)  # fmt: skip
     if parts.start is not None:
+        from minigpt.interop.start import load_start
+
         load_start(lit.net, parts.start)
         lit.is_pretrained = True
     if parts.compile_blocks:
@@ -110,6 +111,9 @@ def build_parts(
     data, model = build_data(cfg)
     start = None if resumed else cfg.model.get("from")
     if start is not None:
+        # Imported only now: a run without the key must not wait for it.
+        from minigpt.interop.start import check_start_tokenizer
+
         check_start_tokenizer(start, data.store.manifest.tokenizer, model.vocab_size)
     trainer, compile_blocks = make_trainer(cfg, callbacks, loggers)
     if compile_blocks:
