@@ -46,8 +46,14 @@ def _job_name(number: int, overrides: list[str]) -> str:
     return re.sub(r"[^\w.=,+-]", "_", name)[:120]  # cut short, it is still unique by its number
 
 
+def _network_name(n_layer: int, n_embd: int, start: str | None) -> str:
+    """A network's shape, such as 2x128, or the name of the folder that model.from names."""
+    return f"{n_layer}x{n_embd}" if start is None else re.sub(r"[^\w.-]", "_", Path(start).name)
+
+
 OmegaConf.register_new_resolver("unique", unique, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
+OmegaConf.register_new_resolver("network_name", _network_name, replace=True)
 OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
 
 
@@ -81,17 +87,20 @@ def refuse_resume(config: DictConfig, reason: str) -> None:
 
 
 def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
-    """A checked config object from a config group.
+    """A checked config object from a config group; keys of its READ_ELSEWHERE are left out.
 
     Raises UserError for a key that the class does not have, or that is missing.
     """
-    values = {**plain(node), **extra}
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    elsewhere = getattr(cls, "READ_ELSEWHERE", ())
+    values = {key: value for key, value in plain(node).items() if key not in elsewhere} | extra
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    names = [field.name for field in fields]
     for key in values:
         if key not in names:
-            known = [f"{section}.{name}" for name in names]
+            known = [f"{section}.{name}" for name in (*names, *elsewhere)]
             raise UserError(f"unknown key {section}.{key}{nearest(f'{section}.{key}', known)}")
-    if missing := [name for name in names if name not in values]:
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+    if missing := [name for name in needed if name not in values]:
         raise UserError(f"{section}.{missing[0]} is missing; set it or choose a {section} group")
     return cls(**values)
 

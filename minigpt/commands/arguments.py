@@ -151,15 +151,41 @@ def _memorization(parser: Parser) -> None:
     _json(parser)
 
 
+def _export(parser: Parser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="a .ckpt file or a run folder")
+    parser.add_argument("folder", type=Path, help="the new folder")
+    parser.add_argument(
+        "--which", choices=["best", "last"], default="best", help="a run folder's checkpoint"
+    )
+    parser.add_argument(
+        "--format",
+        choices=["hf", "onnx", "gguf"],
+        default="hf",
+        help="hf: what transformers loads (default); gguf: for llama.cpp",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an older export")
+    _json(parser)
+
+
+def _import(parser: Parser) -> None:
+    parser.add_argument("folder", type=Path, help="a GPT-2 with config.json and safetensors")
+    parser.add_argument(
+        "out", nargs="?", type=Path, help="the new folder; the default is below outputs/imported/"
+    )
+    _json(parser)
+
+
 ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "prepare": _prepare,
     "inspect": _inspect,
     "check": _check,
     "verify-resume": _verify_resume,
-    "compare": _compare,
-    "counterfactual": _counterfactual,
-    "explore": _explore,
-    "generate": _generate,
     "evaluate": _evaluate,
     "memorization": _memorization,
+    "explore": _explore,
+    "generate": _generate,
+    "compare": _compare,
+    "counterfactual": _counterfactual,
+    "export": _export,
+    "import": _import,
 }

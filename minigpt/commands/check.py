@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from minigpt.commands.plan import plan
+from minigpt.commands.start import with_start
 from minigpt.config import compose_config, refuse_resume
 from minigpt.errors import UserError
 from minigpt.training.build import build_parts
@@ -25,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
 
 def check(overrides: Sequence[str]) -> dict[str, Any]:
     """The sizes of the run that these overrides describe; raises UserError as the run would."""
-    config = compose_config([*overrides])
+    config = with_start(compose_config([*overrides]), overrides)
     refuse_resume(config, "check looks at a new run")
     return check_config(config)
 

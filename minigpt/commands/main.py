@@ -15,13 +15,16 @@ COMMANDS = {
     "inspect": "show what a token store holds",
     "check": "show what a configuration would do, without running it",
     "verify-resume": "prove that a configuration resumes bit for bit on this machine",
-    "compare": "compare runs or sweeps and write a report",
-    "counterfactual": "list the documents that a sweep's models know only when trained on them",
-    "explore": "write a page that shows a run's loss token by token",
-    "generate": "continue a prompt with a trained model",
     "evaluate": "measure how well a trained model predicts a text, in bits per byte",
     "memorization": "say whether a run learned or memorised, and write a page",
+    "explore": "write a page that shows a run's loss token by token",
+    "generate": "continue a prompt with a trained model",
+    "compare": "compare runs or sweeps and write a report",
+    "counterfactual": "list the documents that a sweep's models know only when trained on them",
+    "export": "write a trained model as transformers, ONNX or llama.cpp read it",
+    "import": "make a checkpoint of a GPT-2 that transformers saved",
 }
+FILES = {"import": "import_model"}  # Python's own word cannot name a file
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,7 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     with one_line_errors():
         with without_collection():
-            module = importlib.import_module(f"minigpt.commands.{args.command.replace('-', '_')}")
+            file = FILES.get(args.command, args.command.replace("-", "_"))
+            module = importlib.import_module(f"minigpt.commands.{file}")
         module.run(args)
 
 

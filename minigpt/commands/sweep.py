@@ -17,6 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from minigpt.command_lines import sweep_command
+from minigpt.commands.start import with_start
 from minigpt.config import SWEPT, compose_config
 from minigpt.error_lines import explain, one_line_errors
 from minigpt.errors import UserError
@@ -98,7 +99,8 @@ def _check_jobs(overrides: list[Override], searched: list[str], config_name: str
     numbers: dict[str, list[int]] = {}  # the jobs that cannot run, by reason
     for number, job in enumerate(jobs):
         try:
-            check_config(compose_config([*job, *searched], config_name))
+            composed = compose_config([*job, *searched], config_name)
+            check_config(with_start(composed, job))
         except Exception as error:
             numbers.setdefault(reason_of(error), []).append(number)
     impossible = sum(map(len, numbers.values()))

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from minigpt.command_lines import sweep_command
+from minigpt.commands.start import with_start
 from minigpt.commands.sweep import reason_of, said, say
 from minigpt.errors import UserError
 from minigpt.runs.run_config import resolved
@@ -25,6 +26,12 @@ def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
     from minigpt.commands.train import train  # which imports this file
 
     with run.claim():
+        try:
+            config = with_start(config, overrides)
+        except UserError as error:
+            if not run.has_run:  # what an earlier start left does not depend on the folder
+                _record_failure(config, run, error)
+            return math.nan
         summary = _earlier_summary(config, run)
         if summary.status is Status.FINISHED and _is_tested(summary):
             say(f"job {run.path.name} is finished already")

@@ -25,6 +25,7 @@ from minigpt.command_lines import (
     train_program,
 )
 from minigpt.commands.other_process import COMMAND, run_by_launcher
+from minigpt.commands.start import with_start
 from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
@@ -120,7 +121,7 @@ def _train_new(config: DictConfig, run: RunFolder, overrides: list[str]) -> floa
                     f"{display_path(run.path)} already holds a run; continue it with: "
                     f"{resume_command(run.path)}"
                 )
-            return train(config, run, overrides, resume=False)
+            return train(with_start(config, overrides), run, overrides, resume=False)
     finally:
         run.remove_if_empty()
         if run.path.parent.parent == Path("outputs").resolve():
@@ -202,7 +203,8 @@ def train(
     resume_from = checkpoint_to_resume(run) if resume else None
     use_launched_processes(config, find_environment())
     summary = RunSummary(run, train_command(), overrides, commit)
-    parts = build_run(config, [summary, TensorBoardHparams(plain(config))])
+    recorders = [summary, TensorBoardHparams(plain(config))]
+    parts = build_run(config, recorders, resumed=resume)
     trainer = parts.trainer
     if resume_from:
         checkpoint = read_checkpoint(resume_from)

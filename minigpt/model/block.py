@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from minigpt.model.attention import CausalSelfAttention, KeyValueCache, Places
 from minigpt.model.dropout import Dropout
 
+# GELU (Hendrycks and Gimpel, 2016) by GPT-2's tanh approximation, or exact; torch's names for them.
+ACTIVATIONS = {"gelu_tanh": "tanh", "gelu": "none"}
+
 
 class MLP(nn.Module):
-    """Feed-forward layer with GPT-2's tanh approximation of GELU (Hendrycks and Gimpel, 2016)."""
+    """Feed-forward layer with one of ACTIVATIONS."""
 
-    def __init__(self, n_embd: int, mlp_ratio: int, bias: bool) -> None:
+    def __init__(self, n_embd: int, mlp_ratio: int, bias: bool, activation: str) -> None:
         super().__init__()
         self.fc = nn.Linear(n_embd, mlp_ratio * n_embd, bias=bias)
-        self.gelu = nn.GELU(approximate="tanh")
+        self.gelu = nn.GELU(approximate=ACTIVATIONS[activation])
         self.proj = nn.Linear(mlp_ratio * n_embd, n_embd, bias=bias)
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
@@ -28,13 +31,19 @@ class Block(nn.Module):
     """Pre-norm transformer block, as in GPT-2 (Radford et al., 2019)."""
 
     def __init__(
-        self, n_embd: int, n_head: int, mlp_ratio: int, dropout: float, bias: bool
+        self,
+        n_embd: int,
+        n_head: int,
+        mlp_ratio: int,
+        dropout: float,
+        bias: bool,
+        activation: str,
     ) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(n_embd, bias=bias)
         self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias)
         self.ln_2 = nn.LayerNorm(n_embd, bias=bias)
-        self.mlp = MLP(n_embd, mlp_ratio, bias)
+        self.mlp = MLP(n_embd, mlp_ratio, bias, activation)
         self.dropout = Dropout(dropout)
 
     def forward(

@@ -6,6 +6,7 @@ Shapes: B batch, T tokens, C channels (n_embd), V vocabulary.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from minigpt.errors import UserError, check_choice, check_positive, check_types
 from minigpt.model.attention import KeyValueCache, Places
-from minigpt.model.block import Block
+from minigpt.model.block import ACTIVATIONS, Block
 from minigpt.model.dropout import Dropout
 from minigpt.model.positions import POSITIONS, position_embedding
 
@@ -28,6 +29,8 @@ class GPTConfig:
     an n_embd that is not a multiple of n_head, or an unknown or unusable option.
     """
 
+    READ_ELSEWHERE: ClassVar = ("from",)  # keys of the group that do not describe the network
+
     n_layer: int
     n_head: int
     n_embd: int
@@ -41,6 +44,7 @@ class GPTConfig:
     tie_weights: bool  # share one matrix between token embedding and head
     positions: str  # learned, sinusoidal or none; without, the causal mask alone tells the order
     init: str  # gpt2: N(0, 0.02) with smaller residual projections; torch: each layer's default
+    activation: str = "gelu_tanh"  # of the feed-forward layer; or gelu. Older checkpoints lack it
 
     def __post_init__(self) -> None:
         check_types("model", self)
@@ -56,6 +60,7 @@ class GPTConfig:
             )
         check_choice("model.positions", self.positions, POSITIONS)
         check_choice("model.init", self.init, INITS)
+        check_choice("model.activation", self.activation, ACTIVATIONS)
         if self.tie_weights and self.init == "torch":
             raise UserError(
                 "model.tie_weights=true needs model.init=gpt2: PyTorch's default embedding, "
@@ -78,7 +83,8 @@ class GPT(nn.Module):
         self.wpe = position_embedding(c.positions, c.block_size, c.n_embd)
         self.dropout = Dropout(c.embd_dropout)
         self.blocks = nn.ModuleList(
-            Block(c.n_embd, c.n_head, c.mlp_ratio, c.dropout, c.bias) for _ in range(c.n_layer)
+            Block(c.n_embd, c.n_head, c.mlp_ratio, c.dropout, c.bias, c.activation)
+            for _ in range(c.n_layer)
         )
         self.ln_f = nn.LayerNorm(c.n_embd, bias=c.bias)
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=c.head_bias)

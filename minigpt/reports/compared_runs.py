@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from minigpt.config import flatten
+from minigpt.config import build, flatten
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
 from minigpt.runs.metrics import read_metrics
@@ -83,8 +83,9 @@ class ComparedRun:
         }
         shape["vocab_size"] = self.summary.vocab_size
         try:
-            return training_flops_per_token(GPTConfig(**shape)) * self.summary.tokens_seen
-        except (TypeError, ValueError):  # a shape of another version
+            model = build(GPTConfig, "model", shape)
+            return training_flops_per_token(model) * self.summary.tokens_seen
+        except ValueError:  # a shape of another version
             return math.nan
 
     @cached_property

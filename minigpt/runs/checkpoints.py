@@ -1,5 +1,6 @@
 """Reads checkpoints without executing anything in them, and refuses a resume that is not exact."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 
 from minigpt.errors import UserError
+from minigpt.model.gpt import GPTConfig
 from minigpt.runs.run_folder import RunFolder
 
 
@@ -75,10 +77,16 @@ def check_resumable(checkpoint: dict[str, Any], hyper_parameters: dict[str, Any]
 
 def _fixed(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
     """Each key that has to stay the same in a resumed run, with its value."""
+    # What an older checkpoint does not name, it computed as the default says.
+    defaults = {
+        f"model.{field.name}": field.default
+        for field in dataclasses.fields(GPTConfig)
+        if field.default is not dataclasses.MISSING
+    }
     fixed = {
         f"{section}.{key}": value
         for section in ("model", "tokenizer", "data")
         for key, value in hyper_parameters[section].items()
     }
     decay = hyper_parameters["optimizer"]["decay"]
-    return {**fixed, "seed": hyper_parameters["seed"], "optimizer.decay": decay}
+    return {**defaults, **fixed, "seed": hyper_parameters["seed"], "optimizer.decay": decay}

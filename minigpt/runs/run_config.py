@@ -39,6 +39,8 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
         key, value = override.key_or_group, override.value()
         if key.partition(".")[0] in ("hydra", "run_dir"):
             raise UserError(f"{key}: a resumed run keeps its folder and runs alone; leave it out")
+        if key == "model.from":
+            raise UserError(f"{key}: a resumed run has its own weights already; leave it out")
         if override.is_delete():
             raise UserError(f"~{key}: a resumed run keeps all of its keys; set it to another value")
         if override.is_sweep_override():

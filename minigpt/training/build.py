@@ -59,22 +59,31 @@ class Parts:
     scheduler: SchedulerConfig
     trainer: pl.Trainer
     compile_blocks: bool | str
+    start: str | None  # the folder whose weights the network starts with
 
 
-def build_run(cfg: DictConfig, recorders: Sequence[pl.Callback] = ()) -> Run:
+def build_run(
+    cfg: DictConfig, recorders: Sequence[pl.Callback] = (), *, resumed: bool = False
+) -> Run:
     """Data, module and trainer of a configuration; the same seed gives the same weights.
 
     recorders: callbacks that come before the configuration's, so that what these save is recorded.
+    resumed: the weights come from a checkpoint later, so those of model.from are not read.
     Raises UserError for anything in the configuration that cannot be run, before it is run.
     """
     callbacks = [*recorders, *make_parts("callbacks", cfg.callbacks)]
-    parts = build_parts(cfg, callbacks, make_parts("logger", cfg.logger))
+    parts = build_parts(cfg, callbacks, make_parts("logger", cfg.logger), resumed=resumed)
     data, trainer = parts.data, parts.trainer
     tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "processes": trainer.world_size}
     torch.manual_seed(cfg.seed)
     lit = LitGPT(parts.model, parts.optimizer, parts.scheduler, tokenizer, order, cfg.loss,
                  cfg.label_smoothing, cfg.seed)  # fmt: skip
+    if parts.start is not None:
+        from minigpt.interop.start import load_start
+
+        load_start(lit.net, parts.start)
+        lit.is_pretrained = True
     if parts.compile_blocks:
         if is_first(trainer):
             print("compiling the blocks: the first step takes longer", file=sys.stderr)
@@ -84,7 +93,13 @@ def build_run(cfg: DictConfig, recorders: Sequence[pl.Callback] = ()) -> Run:
     return Run(data, lit, trainer)
 
 
-def build_parts(cfg: DictConfig, callbacks: list[pl.Callback], loggers: list[Any]) -> Parts:
+def build_parts(
+    cfg: DictConfig,
+    callbacks: list[pl.Callback],
+    loggers: list[Any],
+    *,
+    resumed: bool = False,
+) -> Parts:
     """Everything of a run but its weights; `minigpt check` needs no more.
 
     Raises UserError for anything in the configuration that cannot be run.
@@ -94,13 +109,19 @@ def build_parts(cfg: DictConfig, callbacks: list[pl.Callback], loggers: list[Any
     budget = build(BudgetConfig, "budget", cfg.budget)
     check_loss(cfg.loss, cfg.label_smoothing)
     data, model = build_data(cfg)
+    start = None if resumed else cfg.model.get("from")
+    if start is not None:
+        # Imported only now: a run without the key must not wait for it.
+        from minigpt.interop.start import check_start_tokenizer
+
+        check_start_tokenizer(start, data.store.manifest.tokenizer, model.vocab_size)
     trainer, compile_blocks = make_trainer(cfg, callbacks, loggers)
     if compile_blocks:
         _check_compiler(trainer)
     apply_budget(trainer, budget, model, data)
     check_limits(trainer, data)
     check_method(cfg.loss, trainer.strategy.root_device, model.head_bias)
-    return Parts(data, model, optimizer, scheduler, trainer, compile_blocks)
+    return Parts(data, model, optimizer, scheduler, trainer, compile_blocks, start)
 
 
 def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:

@@ -74,6 +74,7 @@ class LitGPT(LeanModule):
         self.label_smoothing = label_smoothing
         self.seed = seed
         self.net = GPT(model)
+        self.is_pretrained = False  # True where training starts with the weights of model.from
         self.trained = list(self.net.parameters())  # a list, since walking the modules takes time
         self.grad_norm: Tensor | None = None  # of the last step, before clipping
         self.learning_rate = math.nan  # of the last step

@@ -48,7 +48,7 @@ class AlignmentGuard(pl.Callback):
             check_causality(lit.net, inputs)
             loss = lit.loss((inputs, targets)).item()
             check_training_loss(lit.loss, lit.net, inputs)
-            if trainer.global_step == 0:
+            if trainer.global_step == 0 and not lit.is_pretrained:
                 check_first_loss(loss, lit.net.config.vocab_size)
         lit.train(was_training)
 
