@@ -38,16 +38,18 @@ def score_alternatives(
     rank = targets.new_empty(N)
     ids = targets.new_empty(N, K)
     probabilities = hidden.new_empty(N, K, dtype=torch.float32)
+    is_larger = hidden.new_empty(min(N, CHUNK_ROWS), len(head.weight))
     for start in range(0, N, CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         logits = head.logits(hidden[rows])  # (R, V)
         target = logits.gather(1, targets[rows, None])  # (R, 1)
-        log_sum = logits.logsumexp(1, keepdim=True)  # (R, 1)
+        # Ones and zeros in float32: torch makes and adds up booleans five times as slowly.
+        rank[rows] = torch.gt(logits, target, out=is_larger[: len(logits)]).sum(1).long()
         largest, ids[rows] = likeliest(logits, K)  # (R, K)
+        top = largest[:, :1]
+        log_sum = logits.sub_(top).exp_().sum(1, keepdim=True).log_() + top  # (R, 1)
         nats[rows] = (log_sum - target)[:, 0]
         probabilities[rows] = (largest - log_sum).exp_()
-        # Ones and zeros in float32: torch makes and adds up booleans five times as slowly.
-        rank[rows] = logits.gt_(target).sum(1).long()
     return Alternatives(nats, rank, ids, probabilities)
 
 

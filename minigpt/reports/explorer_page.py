@@ -40,7 +40,7 @@ def _html(exploration: Exploration, names: Sequence[str]) -> bytes:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
     )
-    packed = gzip.compress(explorer_data(exploration, names), mtime=0)
+    packed = gzip.compress(explorer_data(exploration, names), compresslevel=6, mtime=0)
     page = environment.get_template("explorer.html.jinja").render(
         names=names,
         splits=[
