@@ -91,7 +91,8 @@ def _unpack(path: Path, packed: BinaryIO) -> tuple[Any, tuple[type[Exception], .
             return bz2.BZ2File(packed), (EOFError,)
         case ".xz":
             return lzma.LZMAFile(packed), (EOFError, lzma.LZMAError)
-    pyarrow = import_optional("pyarrow", path)
+    import pyarrow  # only now: most files are packed in another way
+
     return pyarrow.CompressedInputStream(pyarrow.PythonFile(packed, mode="r"), "zstd"), (OSError,)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from minigpt.errors import UserError
-from minigpt.text.opening import BytesRead, import_optional
+from minigpt.text.opening import BytesRead
 from minigpt.text.readers.records import Texts, text_of
 
 ROWS = 64  # held at a time
@@ -14,7 +14,7 @@ def read_parquet(path: Path, field: str, read: BytesRead) -> Texts:
 
     Raises UserError for a missing column, a cell that holds no text, or a damaged file.
     """
-    import_optional("pyarrow", path)
+    # Imported only now: most corpora are not Parquet.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
