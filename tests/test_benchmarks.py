@@ -2,11 +2,15 @@
 
 import importlib
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from minigpt.config import compose_config
+from minigpt.config import build, compose_config, plain
+from minigpt.evaluation.windows import document_windows
+from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.training.build import build_data
 from tests.conftest import REPOSITORY
 from tests.test_docs import prose_of_markdown, too_wide
@@ -176,6 +180,40 @@ def test_a_side_trains(module, monkeypatch, tmp_path, model):
         result = sides.rival_step(rival, overrides, 0.0)
     assert result["steps"] == 3
     assert result["seconds"] > 0
+
+
+def test_an_evaluation_gives_each_token_the_nats_of_a_loop_over_transformers(module):
+    pytest.importorskip("transformers")
+    models, loop = module("models"), module("evaluate")
+    torch.manual_seed(1)
+    shape = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 8, "vocab_size": 1500}
+    model = compose_config(["model=base", "model.init=gpt2"]).model
+    net = GPT(build(GPTConfig, "model", {**plain(model), **shape})).eval()
+    theirs = models.transformers_gpt2(net.config).eval()
+    theirs.load_state_dict(models.transformers_weights(net.state_dict()))
+    documents = [np.arange(size) * 7 % 1500 for size in (3, 40, 1, 8, 9)]
+    cut = [window for ids in documents for window in document_windows(ids, 1499, 8, 8)]
+    ours = loop.own_nats(SimpleNamespace(net=net), cut, torch.float32)
+    assert len(ours) == 61
+    torch.testing.assert_close(ours, loop.transformers_nats(theirs, cut, 3), atol=1e-5, rtol=0)
+
+
+def test_the_page_of_the_evaluation_begins_with_three_sentences(module):
+    files, script = module("results"), module("evaluate")
+    result = {
+        "tokens": 1000,
+        "rounds": [{"float32": 1.0, "bfloat16": 0.5, "transformers": t} for t in (2.0, 3.0, 2.5)],
+        "differences": {
+            "float32": {"token": 2e-6, "loss": 1e-7}, "bfloat16": {"token": 0.03, "loss": 1e-4},
+        },
+    }  # fmt: skip
+    machine = {"machine": "2 threads", "instructions": ["avx2"], "transformers": "5", "commit": "0"}
+    kinds = {k: {**machine, "configs": {"base": result}} for k in module("machine").KINDS}
+    text = files.wrapped(script.page(kinds))
+    assert too_wide(prose_of_markdown(text)) == []
+    text = " ".join(text.split())
+    assert "the nats that `transformers` gives it, to 2e-06 nats" in text
+    assert "| base | 400 | 1,000 | 2.50 (2.00 to 3.00) | 2.0e-06 nats | 5.00 (4.00 to 6.00)" in text
 
 
 def test_the_gpu_page_is_written_at_toy_size_without_a_gpu(module, monkeypatch, capsys):

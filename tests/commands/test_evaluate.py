@@ -66,14 +66,6 @@ def test_the_figures_are_printed_with_how_they_were_made(run, type_minigpt):
     assert json.loads((run / "evaluation.json").read_text())["splits"].keys() == {"val"}
 
 
-def test_the_printed_report_of_a_run_has_bits_per_byte(tiny, type_train, tmp_path):
-    typed = type_train(*tiny, "trainer.max_epochs=1")
-    (folder,) = run_folders(tmp_path)
-    figures = summary(folder)["evaluation"]["test"]
-    bits, error = (f"{figures[key]:.3f}" for key in ("bits_per_byte", "bits_per_byte_stderr"))
-    assert f"{bits} ± {error} bits per byte on" in " ".join(typed.out.split())
-
-
 def test_another_text_is_read_in_the_models_own_ids_and_only_printed(run, type_minigpt, tmp_path):
     before = (run / "evaluation.json").read_bytes()
     other = tmp_path / "other.txt"
@@ -106,7 +98,8 @@ class Harmful:
         return (os.system, ("touch executed",))
 
 
-def test_what_cannot_be_evaluated_is_one_line(run, type_minigpt, tmp_path):
+def test_what_cannot_be_evaluated_is_one_line(run, type_minigpt, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     best = run / "checkpoints" / "best.ckpt"
     torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "another.ckpt")
     (tmp_path / "cut.ckpt").write_bytes(best.read_bytes()[:-2000])
@@ -117,6 +110,10 @@ def test_what_cannot_be_evaluated_is_one_line(run, type_minigpt, tmp_path):
     (bare / "checkpoints" / "best.ckpt").write_bytes(best.read_bytes())
     (tmp_path / "alone.ckpt").write_bytes(best.read_bytes())
     text = [f"data.root={tmp_path}/tokens"]
+    (tmp_path / "more.txt").write_text("other letters: XYZ", "utf-8")
+    corpus = ["data=files", "data.files=[more.txt]", "data.tokenizer=char", "data.root=other"]
+    assert type_minigpt("prepare", *corpus).code == 0
+    (store,) = (tmp_path / "other").glob("files-*")
     for arguments, message in [
         (["another.ckpt"], "another.ckpt is not a minigpt checkpoint: it names no model"),
         (["cut.ckpt"], "cut.ckpt is not a readable checkpoint"),
@@ -128,31 +125,20 @@ def test_what_cannot_be_evaluated_is_one_line(run, type_minigpt, tmp_path):
         ([str(run), "--stride", "9"], "stride must lie between 1 and 8, the model's block_size"),
         ([str(run), "model=base"], "model=base: only data=... names another text"),
         ([str(run), "data.tokenizer=gpt2", *text], "data.tokenizer=gpt2: the model reads the ids"),
+        (
+            [str(run), "data=store", f"data.files=[{store}]"],
+            f"{store}: its ids are those of tokeniz",
+        ),
+        (
+            [str(run), "--device", "cuda"],
+            "--device cuda: torch finds no GPU here; use --device cpu",
+        ),
         ([str(run), "--split", "dev"], "argument --split: invalid choice: 'dev'"),
     ]:
         typed = type_minigpt("evaluate", *arguments)
         assert (typed.code, typed.err.count("\n")) == (2, 1), typed
         assert typed.err.startswith(f"error: {message}")
     assert not (tmp_path / "executed").exists()
-
-
-def test_a_store_of_another_tokenizer_is_refused(run, type_minigpt, tmp_path):
-    (tmp_path / "more.txt").write_text("other letters: XYZ", "utf-8")
-    corpus = ["data=files", f"data.files=[{tmp_path}/more.txt]", "data.tokenizer=char"]
-    assert type_minigpt("prepare", *corpus, "data.root=other").code == 0
-    (store,) = (tmp_path / "other").glob("files-*")
-    typed = type_minigpt("evaluate", str(run), "data=store", f"data.files=[{store}]")
-    assert (typed.code, typed.err.count("\n")) == (2, 1)
-    assert "its ids are those of tokenizer char" in typed.err
-
-
-def test_without_a_gpu_cuda_is_refused(run, type_minigpt, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    typed = type_minigpt("evaluate", str(run), "--device", "cuda")
-    assert (typed.code, typed.err) == (
-        2,
-        "error: --device cuda: torch finds no GPU here; use --device cpu\n",
-    )
 
 
 def test_bfloat16_is_near_float32(run, type_minigpt):
@@ -186,6 +172,9 @@ def test_a_run_evaluates_no_more_than_its_validation_and_test_read(tiny, type_tr
     assert (typed.code, typed.err) == (0, "")
     (folder,) = run_folders(tmp_path)
     evaluation = summary(folder)["evaluation"]
+    figures = evaluation["val"]
+    bits, error = (f"{figures[key]:.3f}" for key in ("bits_per_byte", "bits_per_byte_stderr"))
+    assert f"{bits} ± {error} bits per byte on" in " ".join(typed.out.split())
     assert evaluation.keys() == {"val"}
     # 64 of the characters; the first of each document is not scored.
     assert evaluation["val"]["tokens"] == 64 - evaluation["val"]["documents"]

@@ -14,8 +14,9 @@ from minigpt.reports.compared_runs import differing_keys, find_runs, ranked
 from minigpt.reports.comparison import compare
 from minigpt.reports.findings import findings
 from minigpt.reports.plots import costs, heat_map
+from minigpt.reports.tables import comparison_table
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import Status
+from minigpt.runs.summary import HeldOutText, Status
 from tests.conftest import REPOSITORY
 from tests.written_runs import MODEL, write_report_b, write_run
 
@@ -126,6 +127,22 @@ def test_different_budgets_and_unequal_spending_are_not_called_fair(tmp_path):
     assert any(
         "Not given the same: budget.tokens was 1000; the runs had up to 1.1" in x for x in said
     )
+
+
+def test_bits_per_byte_stand_beside_the_losses_where_they_are_known(tmp_path):
+    write_run(tmp_path / "known", 5.0)
+    write_run(tmp_path / "older", 5.1)
+    run = RunFolder(tmp_path / "known")
+    text = HeldOutText(documents=3, tokens=50, bytes=200, loss=4.0, loss_stderr=0.1,
+                       bits_per_byte=1.4427, bits_per_byte_stderr=0.0361, accuracy_at_1=0.3,
+                       accuracy_at_5=0.5)  # fmt: skip
+    run.write_summary(run.read_summary().model_copy(update={"evaluation": {"test": text}}))
+    columns, cells = comparison_table(find_runs([tmp_path]), [])
+    place = columns.index("bits per byte")
+    assert [line[place] for line in cells] == ["1.443 ± 0.036", ""]
+    compare([tmp_path], tmp_path / "out")
+    with (tmp_path / "out" / "runs.csv").open(newline="") as file:
+        assert [row["bits_per_byte"] for row in csv.DictReader(file)] == ["1.4427", ""]
 
 
 def test_only_keys_that_differ_and_affect_training_are_named(tmp_path):
