@@ -140,14 +140,16 @@ def _passages(found: dict[str, Any]) -> str:
 
 
 def page(results: list[dict[str, Any]], machine: str) -> str:
-    commands = "\n".join(f"- {r['name']}: `{r['command']}`" for r in results)
+    commands = "\n".join(f"{r['command']}  # {r['name']}" for r in results)
     return f"""# Memory or learning
 
 {conclusions(results)}
 
 `python benchmarks/memorization.py RUN ...` on {machine}. The runs:
 
+```sh
 {commands}
+```
 
 {table(results)}
 

@@ -50,11 +50,9 @@ def from_gpt2_weights(config: GPTConfig, tensors: Weights, place: str) -> Weight
     """
     tensors = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
     tensors = {name: value for name, value in tensors.items() if not MASK.fullmatch(name)}
-    if config.tie_weights:
-        embedding = tensors.get("wte.weight")
-        if embedding is not None and not torch.equal(
-            tensors.setdefault(HEAD, embedding), embedding
-        ):
+    if config.tie_weights and "wte.weight" in tensors:
+        embedding = tensors["wte.weight"]
+        if not torch.equal(tensors.setdefault(HEAD, embedding), embedding):
             raise UserError(
                 f"{place}: {HEAD} differs from wte.weight, but config.json says that they are one "
                 "(tie_word_embeddings); set it to false there"
