@@ -108,6 +108,11 @@ def build_parts(
     scheduler = build(SchedulerConfig, "scheduler", cfg.scheduler)
     budget = build(BudgetConfig, "budget", cfg.budget)
     check_loss(cfg.loss, cfg.label_smoothing)
+    # The trainer before the data: a large corpus takes minutes to prepare.
+    trainer, compile_blocks = make_trainer(cfg, callbacks, loggers)
+    if compile_blocks:
+        _check_compiler(trainer)
+    check_method(cfg.loss, trainer.strategy.root_device, bool(cfg.model.head_bias))
     data, model = build_data(cfg)
     start = None if resumed else cfg.model.get("from")
     if start is not None:
@@ -115,12 +120,8 @@ def build_parts(
         from minigpt.interop.start import check_start_tokenizer
 
         check_start_tokenizer(start, data.store.manifest.tokenizer, model.vocab_size)
-    trainer, compile_blocks = make_trainer(cfg, callbacks, loggers)
-    if compile_blocks:
-        _check_compiler(trainer)
     apply_budget(trainer, budget, model, data)
     check_limits(trainer, data)
-    check_method(cfg.loss, trainer.strategy.root_device, model.head_bias)
     return Parts(data, model, optimizer, scheduler, trainer, compile_blocks, start)
 
 
