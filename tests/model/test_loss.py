@@ -69,6 +69,18 @@ def test_value_and_gradients_agree_with_float64(method, bias, smoothing, n):
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_empty_batch_has_zero_loss_and_zero_gradients(method, bias):
+    (_, w, b), _ = problem(1, bias)
+    no_ids = torch.empty(0, dtype=torch.int64)
+    loss_and_gradients = value_and_gradients(
+        [torch.empty(0, 24), w, b], lambda *t: next_token_loss(*t, no_ids, method)
+    )
+    assert len(loss_and_gradients) == 3 + bias
+    assert all(not tensor.any() for tensor in loss_and_gradients)
+
+
+@pytest.mark.parametrize("method", TOLERANCE)
 def test_a_batch_without_targets_has_zero_loss_and_zero_gradients(method):
     tensors, targets = problem(10, True)
     loss_and_gradients = value_and_gradients(
