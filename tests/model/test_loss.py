@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -172,8 +173,10 @@ def test_uniform_logits_cost_the_logarithm_of_the_vocabulary_size():
 
 
 def test_auto_selects_bfloat16_only_on_a_cpu_that_supports_it(monkeypatch):
-    for supported, method in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda s=supported: s)
+    for processor, library in product([True, False], repeat=2):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=processor: has)
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda has=library: has)
+        method = "bfloat16" if processor and library else "float32"
         assert resolve_method("auto", torch.device("cpu")) == method
     assert resolve_method("auto", torch.device("cuda")) == "chunked"
     assert resolve_method("dense", torch.device("cpu")) == "dense"
