@@ -35,8 +35,11 @@ def test_a_held_out_batch_takes_a_third_of_a_training_batch():
          "python train.py -m seed=1,2 trainer=quick"),
         (["data.files=[a b.txt]", "trainer=reference"],
          "python train.py 'data.files=[a b.txt]' trainer=quick"),
+        (["trainer.val_check_interval=500", "+trainer.check_val_every_n_epoch=5"],
+         "python train.py trainer=quick"),
         (["trainer=quick"], None),
         (["resume=outputs/x/y"], None),
+        (["++resume=outputs/x/y"], None),
     ],
 )  # fmt: skip
 def test_the_quicker_command_drops_what_sets_the_length(monkeypatch, typed, shorter):
