@@ -10,9 +10,11 @@ from hydra.errors import HydraException
 
 MINIGPT_TRAIN = "minigpt train"  # sys.argv[0] while that command runs
 RUN_FOLDER, SWEEP_FOLDER = "hydra.run.dir", "hydra.sweep.dir"
-# What sets the length of a run or names its folder: it does not go with trainer=quick.
-LENGTHS = {"trainer", "trainer.max_epochs", "trainer.max_steps", "trainer.limit_train_batches",
-           "budget.tokens", "budget.flops", RUN_FOLDER, SWEEP_FOLDER}  # fmt: skip
+# Keys that do not go with trainer=quick: they set the length of a run, count batches or epochs that
+# a shorter run may not have, or name its folder.
+NOT_QUICK = {"trainer", "trainer.max_epochs", "trainer.max_steps", "trainer.limit_train_batches",
+             "trainer.val_check_interval", "trainer.check_val_every_n_epoch",
+             "budget.tokens", "budget.flops", RUN_FOLDER, SWEEP_FOLDER}  # fmt: skip
 
 
 def display_path(path: Path) -> Path:
@@ -50,9 +52,10 @@ def quick_command(*more: str) -> str | None:
     None where it is quick already or continues a run, whose length was chosen before.
     """
     words = sys.argv[1:]
-    if "trainer=quick" in words or any(word.startswith("resume=") for word in words):
+    keys = [word.lstrip("+").partition("=")[0] for word in words]
+    if "trainer=quick" in words or "resume" in keys:
         return None
-    kept = [word for word in words if word.lstrip("+").partition("=")[0] not in LENGTHS]
+    kept = [word for key, word in zip(keys, words, strict=True) if key not in NOT_QUICK]
     return shlex.join([*train_program(), *kept, "trainer=quick", *more])
 
 

@@ -59,7 +59,7 @@ class FusedHead(torch.autograd.Function):
         grad_weight = None
         P = -(-V // ALIGNMENT) * ALIGNMENT
         buffer = h.new_empty(min(N, chunk_rows), P)  # (R, P)
-        for start in range(0, N, chunk_rows):
+        for start in range(0, N or 1, chunk_rows):  # no rows: one empty chunk
             rows = slice(start, min(start + chunk_rows, N))
             padded = buffer[: rows.stop - start]
             p = padded[:, :V]  # logits until the softmax, then probabilities

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -66,6 +67,18 @@ def test_value_and_gradients_agree_with_float64(method, bias, smoothing, n):
     )
     for ours, reference in zip(actual, expected, strict=True):
         assert (ours - reference).norm() <= TOLERANCE[method] * reference.norm()
+
+
+@pytest.mark.parametrize("method", TOLERANCE)
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_empty_batch_has_zero_loss_and_zero_gradients(method, bias):
+    (_, w, b), _ = problem(1, bias)
+    no_ids = torch.empty(0, dtype=torch.int64)
+    loss_and_gradients = value_and_gradients(
+        [torch.empty(0, 24), w, b], lambda *t: next_token_loss(*t, no_ids, method)
+    )
+    assert len(loss_and_gradients) == 3 + bias
+    assert all(not tensor.any() for tensor in loss_and_gradients)
 
 
 @pytest.mark.parametrize("method", TOLERANCE)
@@ -160,8 +173,10 @@ def test_uniform_logits_cost_the_logarithm_of_the_vocabulary_size():
 
 
 def test_auto_selects_bfloat16_only_on_a_cpu_that_supports_it(monkeypatch):
-    for supported, method in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda s=supported: s)
+    for processor, library in product([True, False], repeat=2):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=processor: has)
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda has=library: has)
+        method = "bfloat16" if processor and library else "float32"
         assert resolve_method("auto", torch.device("cpu")) == method
     assert resolve_method("auto", torch.device("cuda")) == "chunked"
     assert resolve_method("dense", torch.device("cpu")) == "dense"

@@ -2,11 +2,13 @@
 
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from minigpt.command_lines import quick_command
 from minigpt.training import time_estimate
+from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.time_estimate import Work, quicker, readable
 
 
@@ -33,8 +35,11 @@ def test_a_held_out_batch_takes_a_third_of_a_training_batch():
          "python train.py -m seed=1,2 trainer=quick"),
         (["data.files=[a b.txt]", "trainer=reference"],
          "python train.py 'data.files=[a b.txt]' trainer=quick"),
+        (["trainer.val_check_interval=500", "+trainer.check_val_every_n_epoch=5"],
+         "python train.py trainer=quick"),
         (["trainer=quick"], None),
         (["resume=outputs/x/y"], None),
+        (["++resume=outputs/x/y"], None),
     ],
 )  # fmt: skip
 def test_the_quicker_command_drops_what_sets_the_length(monkeypatch, typed, shorter):
@@ -74,9 +79,28 @@ def test_a_run_prints_its_time_once_and_no_command_where_it_is_short(type_train,
     assert "a quicker one" not in out
 
 
+def test_neither_short_epochs_nor_validations_make_a_batch_seem_slow(type_train, tiny, monkeypatch):
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+
+    def takes(seconds, step):
+        def wrapped(*args):
+            clock.now += seconds
+            return step(*args)
+
+        return wrapped
+
+    monkeypatch.setattr("minigpt.training.callbacks.progress.time", clock)
+    monkeypatch.setattr(LitGPT, "training_step", takes(0.25, LitGPT.training_step))
+    monkeypatch.setattr(LitGPT, "validation_step", takes(1000.0, LitGPT.validation_step))
+    out = type_train(*tiny, "trainer.limit_train_batches=3", "trainer.max_epochs=20").out
+    ((_, batches),) = ESTIMATE.findall(out)
+    assert int(batches) == 60 - 18  # 12 are timed, two an epoch: together 3 seconds
+    assert f"{batches} more batches of 250 ms" in out
+
+
 @pytest.mark.parametrize(
     ("length", "left"),
-    [(["trainer.max_steps=5"], 2), (["budget.tokens=1280"], 7),
+    [(["trainer.max_steps=5"], 2), (["budget.tokens=1280"], 6),  # validates after the second
      (["trainer.max_steps=5", "trainer.accumulate_grad_batches=2"], 8)],
 )  # fmt: skip
 def test_every_way_to_set_the_length_counts(type_train, tiny, timed, length, left):

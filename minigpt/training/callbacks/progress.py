@@ -23,8 +23,17 @@ class ProgressBar(NamedProgressBar):
         super().on_train_start(trainer, pl_module)
         self._started = time.perf_counter(), trainer.global_step
         self._drawn = 0.0
-        self._timed_from: tuple[float, int] | None = None  # the end of the first batch, its number
+        self._batch_ended: float | None = None  # None before a batch that is not timed
+        self._timed: list[float] = []  # seconds of the first batches
         self._estimated = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        self._batch_ended = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        self._batch_ended = None
 
     def on_train_batch_end(
         self,
@@ -37,22 +46,26 @@ class ProgressBar(NamedProgressBar):
         # Drawing is slow, and nobody can read faster updates.
         now, last = time.perf_counter(), batch_idx + 1 == trainer.num_training_batches
         if not self._estimated:
-            self._estimate(trainer, now, batch_idx)
+            self._estimate(trainer, now)
         if last or now - self._drawn >= SECONDS_BETWEEN:
             self._drawn = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def _estimate(self, trainer: pl.Trainer, now: float, batch_idx: int) -> None:
-        """Print once how long the run will take, timed from its second batch on."""
-        if self._timed_from is None:
-            self._timed_from = now, batch_idx  # the first batch allocates, and may compile
+    def _estimate(self, trainer: pl.Trainer, now: float) -> None:
+        """Print once how long the run will take, from the time of its first batches.
+
+        A batch is timed from the end of the previous one. The first of a run allocates and may
+        compile, so it is not timed, nor is the first of an epoch or after a validation.
+        """
+        previous, self._batch_ended = self._batch_ended, now
+        if previous is None:
             return
-        started, first = self._timed_from
-        if batch_idx - first < TIMED_BATCHES and now - started < TIMED_SECONDS:
+        self._timed.append(now - previous)
+        if len(self._timed) < TIMED_BATCHES and sum(self._timed) < TIMED_SECONDS:
             return
         self._estimated = True
-        if batch_idx > first and self.progress is not None:  # not an epoch of one batch
-            line = describe(trainer, (now - started) / (batch_idx - first))
+        if self.progress is not None:
+            line = describe(trainer, sum(self._timed) / len(self._timed))
             self.progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
