@@ -21,9 +21,13 @@ from results import argument_parser, markdown_table, wrapped, write_json
 
 RUN = [
     "experiment=baseline",
-    "data.canaries=4",
-    "data.max_tokens=500000",
-    "trainer.max_epochs=4",
+    "data.canaries=10",
+    "data.max_tokens=300000",
+    "data.val_fraction=0.01",
+    "data.test_fraction=0.01",
+    "data.batch_size=16",
+    "trainer.max_epochs=6",
+    "trainer.val_check_interval=1.0",
 ]
 TOY = [
     "data=stdlib",
@@ -97,7 +101,7 @@ def section(result: dict[str, Any]) -> str:
 
 `{result["command"]}` trains {result["parameters"]:,} parameters for {result["epochs"]} epochs of
 {result["tokens"]:,} tokens in {result["training_seconds"]:,.0f} s, and the exposures take
-{result["exposure_seconds"]:,.0f} s more, on {result["machine"]}.
+{result["exposure_seconds"]:,.0f} s more, with {result["machine"]}.
 """
 
 
