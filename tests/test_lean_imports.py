@@ -13,6 +13,7 @@ import sys
 import minigpt.training.build, lightning.pytorch
 assert "torchmetrics.classification" not in sys.modules
 assert "scipy.signal" not in sys.modules
+assert "minigpt.interop.start" not in sys.modules
 import torchmetrics
 """
 

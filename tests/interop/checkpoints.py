@@ -16,7 +16,7 @@ SHAPE = GPTConfig(
     init="gpt2",
 )  # fmt: skip
 CHARACTERS = CharTokenizer("abcdefghijklmnopqrstuvwxyz .,;!?\n\té日😀")
-assert CHARACTERS.n_vocab == SHAPE.vocab_size + 0
+assert CHARACTERS.n_vocab == SHAPE.vocab_size
 
 
 def write_checkpoint(path, tokenizer=CHARACTERS, seed=0, **changes):
@@ -41,7 +41,7 @@ def write_checkpoint(path, tokenizer=CHARACTERS, seed=0, **changes):
     return net
 
 
-def save_gpt2(folder, dtype=torch.float32, shard="5GB", **changes):
+def save_gpt2(folder, dtype=torch.float32, shard="5GB", std=0.2, **changes):
     """A random GPT-2 as `transformers` saves it; returns the model."""
     sizes = {"vocab_size": 37, "n_positions": 12, "n_embd": 16, "n_layer": 2, "n_head": 2}
     ends = {"bos_token_id": None, "eos_token_id": None}
@@ -50,7 +50,7 @@ def save_gpt2(folder, dtype=torch.float32, shard="5GB", **changes):
     model = transformers.GPT2LMHeadModel(config).eval()
     with torch.no_grad():
         for p in model.parameters():
-            p.normal_(std=0.2)
+            p.normal_(std=std)
     model.to(dtype).save_pretrained(folder, max_shard_size=shard)
     return model
 

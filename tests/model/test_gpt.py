@@ -121,6 +121,7 @@ def test_dropout_acts_in_training_mode_only():
         ({"n_head": "two"}, "model.n_head must be int, got 'two'"),
         ({"n_head": True}, "model.n_head must be int, got True"),
         ({"bias": 1}, "model.bias must be bool, got 1"),
+        ({"activation": "relu"}, "model.activation=relu is not one of gelu_tanh, gelu"),
         ({"init": "gpt"}, "model.init=gpt is not one of gpt2, torch; did you mean 'gpt2'?"),
     ],
 )

@@ -82,3 +82,11 @@ def test_what_would_not_go_on_exactly_is_refused():
     ]:
         with pytest.raises(UserError, match=f"resume: the checkpoint {message}"):
             check_resumable(CONTENT, {**same, **change})
+
+
+def test_a_key_that_an_older_checkpoint_lacks_had_its_default():
+    newer = {**CONTENT["hyper_parameters"], "model": {"n_embd": 4, "activation": "gelu_tanh"}}
+    check_resumable(CONTENT, newer)
+    newer["model"]["activation"] = "gelu"
+    with pytest.raises(UserError, match="has model.activation=gelu_tanh, this run asks for gelu;"):
+        check_resumable(CONTENT, newer)
