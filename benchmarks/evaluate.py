@@ -56,7 +56,7 @@ def windows_of(model: Any, store: Any, tokens: int) -> list[Any]:
     from minigpt.evaluation.windows import document_windows
 
     block_size = model.net.config.block_size
-    windows = []
+    windows: list[Any] = []
     for _, ids in documents_of(store, "val", model.tokenizer):
         windows += document_windows(ids[:tokens], model.separator, block_size, block_size)
         tokens -= len(ids)
