@@ -84,7 +84,7 @@ def evaluate(
     scorer = Scorer(model.net, precision)
     evaluated = {}
     for split in splits:
-        documents = documents_of(store, split, model.tokenizer)
+        documents: Iterable[Document] = documents_of(store, split, model.tokenizer)
         if limits is not None and split in limits:
             documents = _first_tokens(documents, limits[split])
         with _without_tf32():

@@ -14,7 +14,7 @@ from minigpt.model.fused_head import ALIGNMENT
 
 # Logits that are held at a time. On a CPU the passes over them cost as much as their product where
 # they leave its cache; a GPU has the bandwidth, and loses time with every small kernel.
-ROWS = 512
+ROWS = 1024
 COLUMNS = 1024
 
 

@@ -167,7 +167,7 @@ def test_a_failed_evaluation_leaves_the_run_finished(tiny, type_train, tmp_path,
 
 
 def test_a_run_evaluates_no_more_than_its_validation_and_test_read(tiny, type_train, tmp_path):
-    typed = type_train(*tiny, "trainer.max_epochs=1", "data.eval_batch_size=4",
+    typed = type_train(*tiny, "trainer.max_epochs=1", "data.eval_batch_size=16",
                        "trainer.limit_val_batches=2", "trainer.limit_test_batches=0")  # fmt: skip
     assert (typed.code, typed.err) == (0, "")
     (folder,) = run_folders(tmp_path)
@@ -175,8 +175,8 @@ def test_a_run_evaluates_no_more_than_its_validation_and_test_read(tiny, type_tr
     bits = f"{evaluation['val']['bits_per_byte']:.3f}"
     assert f"{bits} bits per byte on 1 document, each read" in " ".join(typed.out.split())
     assert evaluation.keys() == {"val"}
-    # 64 of the characters; the first of each document is not scored.
-    assert evaluation["val"]["tokens"] == 64 - evaluation["val"]["documents"]
+    # 2 x 16 x 8 of the characters; the first of each document is not scored.
+    assert evaluation["val"]["tokens"] == 256 - evaluation["val"]["documents"]
 
 
 def test_a_run_without_validation_and_test_is_not_evaluated(tiny, type_train, tmp_path):
