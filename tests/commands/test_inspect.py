@@ -31,6 +31,16 @@ def test_a_store_is_prepared_ahead_and_found_again(corpus, overrides, type_minig
     assert " of data.max_tokens=100,000" in short.out
 
 
+def test_a_preparation_is_told_to_a_script(overrides, type_minigpt):
+    first, again = (json.loads(type_minigpt("prepare", *overrides, "--json").out) for _ in "12")
+    assert (first["made"], again["made"]) == (True, False)
+    assert sum(first["documents"].values()) == 40
+    assert first["tokens"] == again["tokens"]
+    assert first["fingerprint"][:16] in first["folder"]
+    found = json.loads(type_minigpt("inspect", first["folder"], "--json").out)
+    assert (found["tokens"], found["tokenizer"]) == (first["tokens"], first["tokenizer"])
+
+
 def test_a_store_is_inspected_by_its_configuration_or_its_folder(overrides, type_minigpt, tmp_path):
     typed = type_minigpt("inspect", *overrides, "--json", "--verify")
     assert (typed.code, typed.err) == (0, "")

@@ -1,5 +1,7 @@
 """The proof of exact resume holds where it should and fails where it should."""
 
+import json
+
 import pytest
 
 from minigpt.commands.verify_resume import _differences
@@ -13,16 +15,34 @@ def test_a_configuration_is_shown_to_resume_bit_for_bit(tiny, type_minigpt, tmp_
     # two batches.
     typed = type_minigpt("verify-resume", *tiny, "model.dropout=0.2", "data.num_workers=1",
                          "trainer.accumulate_grad_batches=2", "budget.tokens=1e8",
-                         *THREE_EPOCHS)  # fmt: skip
-    assert (typed.code, typed.err) == (0, "")
-    assert typed.out.splitlines()[:2] == [
+                         *THREE_EPOCHS, "--json")  # fmt: skip
+    assert typed.code == 0
+    assert typed.err.splitlines() == [
         "budget.tokens=100000000.0 is left out: --steps is the length of these runs",
         "12 steps undisturbed",
+        "the same, stopped after step 2",
+        "resumed, stopped after step 8",
+        "resumed to the end",
     ]
-    assert "stopped after step 2" in typed.out
-    assert "stopped after step 8" in typed.out
-    assert "identical to the last bit: 12 rows" in typed.out
+    assert json.loads(typed.out) == {
+        "steps": 12, "stopped_after": [2, 8], "rows": 12, "differences": [], "kept": None,
+    }  # fmt: skip
     assert list((tmp_path / "outputs" / "verify-resume").iterdir()) == []
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_what_was_proved_is_said(type_minigpt, monkeypatch, as_json):
+    proof = {"rows": 12, "differences": [], "kept": None}
+    monkeypatch.setattr("minigpt.commands.verify_resume.verify_resume", lambda *_: proof)
+    typed = type_minigpt("verify-resume", *as_json)
+    assert (typed.code, typed.err) == (0, "")
+    plain = "identical to the last bit: 12 rows of losses, learning rates and gradient norms, "
+    assert json.loads(typed.out) == proof if as_json else typed.out.startswith(plain)
+    proof.update(differences=["lr at step 3", "state_dict"], kept="outputs/x")
+    typed = type_minigpt("verify-resume", *as_json)
+    assert typed.code == 2
+    assert typed.err.startswith("error: not the same: lr at step 3; state_dict; both runs are kept")
+    assert (json.loads(typed.out) == proof) if as_json else (typed.out == "")
 
 
 def test_runs_that_differ_are_told_apart(tiny, type_train, tmp_path):
