@@ -91,11 +91,7 @@ def ours(run: Path, texts: list[str]) -> tuple[float, float]:
 
 def theirs(exported: Path, texts: list[str], folder: Path) -> tuple[float, float]:
     """Bits per byte by lm-eval's harness, and the seconds it took."""
-    os.environ |= {
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_CACHE": str(folder / "datasets"),
-        "TQDM_DISABLE": "1",  # it draws a bar for each batch
-    }
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(folder / "datasets")}
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -167,6 +163,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="training steps before the export")
     args = parser.parse_args()
     share_cores()  # before torch is imported
+    os.environ["TQDM_DISABLE"] = "1"  # lm-eval draws a bar for each batch
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     result = measure(args.model, args.steps)

@@ -19,7 +19,7 @@ TEXTS = [
 def test_lm_eval_gives_our_bits_per_byte(type_minigpt, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
     harness = importlib.import_module("harness")
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_CACHE", "TQDM_DISABLE"):
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_CACHE"):
         monkeypatch.setenv(name, "1")  # which the harness sets too: undone after the test
     write_checkpoint(tmp_path / "a.ckpt", load_tokenizer("gpt2"), vocab_size=50257)
     assert type_minigpt("export", "a.ckpt", "out").code == 0
