@@ -74,9 +74,9 @@ def notes(evaluation: Evaluation) -> list[tuple[str, str]]:
             f"{half} before them (--stride N gives later windows more)",
         ),
         (
-            "beside",
-            "the run's validation loss, which reads the split as one stream: across the ends of "
-            "documents, separators counted. So the two differ a little",
+            "compare",
+            "the run's validation loss differs a little: it reads the split as one stream, across "
+            "the ends of documents, and counts separators",
         ),
     ]
 

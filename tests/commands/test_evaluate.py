@@ -59,7 +59,7 @@ def test_the_figures_are_printed_with_how_they_were_made(run, type_minigpt):
     for part in (
         "windows of 8 tokens that move on by 2",
         "its first one is not scored, since the model knows no separator",
-        "which reads the split as one stream",
+        "the run's validation loss differs a little: it reads the split as one stream",
         f"written {run.parent.parent.name}/{run.parent.name}/{run.name}/evaluation.json",
     ):
         assert part in text
