@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from minigpt.reports.compared_runs import find_runs
+from minigpt.reports.pages import command_again
 from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.runs.run_folder import RunFolder
 from minigpt.training.lit_gpt import LitGPT
@@ -250,6 +252,13 @@ def test_an_ablation_changes_one_thing_at_a_time(tiny, type_train, tmp_path):
     assert changed["no_dropout"] == {"model.dropout", "model.embd_dropout"}
     assert "model.tie_weights" in changed["tied_head"]
     assert "scheduler.name" in changed["warmup_cosine"]
+    again = command_again(runs["deep"]).split()
+    assert again[-1] == "hydra.mode=RUN"
+    typed = type_train(*again[again.index("train.py") + 1 : -1], "hydra.mode=RUN",
+                       "hydra.run.dir=again")  # fmt: skip
+    assert typed.code == 0
+    (copy,) = find_runs([tmp_path / "again"])
+    assert copy.settings == runs["deep"].settings
 
 
 def test_optuna_searches_for_the_least_held_out_loss(tiny, type_train, tmp_path):
@@ -331,5 +340,4 @@ def test_a_summary_of_a_job_names_its_own_overrides(tiny, type_train, tmp_path):
 def test_a_job_of_a_named_sweep_is_made_again_alone(tiny, type_train, tmp_path):
     type_train("+sweep=seeds", *tiny, *SHORT, HERE)
     report = (tmp_path / "sweep" / "report.md").read_text()
-    assert "python train.py" in report
-    assert "sweep=seeds" not in report
+    assert re.search(r"python train.py \+sweep=seeds .*seed=\d hydra.mode=RUN\n", report)

@@ -47,12 +47,13 @@ def page_content(
 
 
 def command_again(run: ComparedRun) -> str:
-    """The commands that repeat this run; a sweep's job is repeated without its sweep."""
+    """The commands that repeat this run; a sweep's job is repeated alone."""
     summary = run.summary
     commit = (summary.code_commit or "").removesuffix("-dirty")
     checkout = f"git checkout {commit}\n" if commit else ""
-    # A job's overrides hold its own values of the swept keys.
-    overrides = [word for word in summary.overrides if not word.lstrip("+").startswith("sweep=")]
+    overrides = list(summary.overrides)  # a job's hold its own values of the swept keys
+    if any(word.lstrip("+").startswith("sweep=") for word in overrides):
+        overrides.append("hydra.mode=RUN")  # a prepared sweep sets other keys too
     if overrides:
         command = shlex.join(["python", "train.py", *overrides])
     elif summary.command:
