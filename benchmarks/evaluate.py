@@ -167,8 +167,8 @@ def conclusion(stored: dict[str, Any]) -> str:
     loss = max(result["differences"]["bfloat16"]["loss"] for result in results)
     return (
         f"In float32 `minigpt evaluate` gives each token the nats that `transformers` gives it, to "
-        f"{apart:.0e} nats. It takes between 1/{min(ratios):.1f} and 1/{max(ratios):.1f} of the "
-        f"time of a plain loop, and counts ranks, bytes and contexts besides. With `--precision "
+        f"{apart:.0e} nats. It is {min(ratios):.1f} to {max(ratios):.1f} times as fast as a plain "
+        "loop, and counts ranks, bytes and contexts besides. With `--precision "
         f"bfloat16` single tokens are up to {rough:.0e} nats off and the mean loss {loss:.0e}, so "
         "float32 is the default."
     )
@@ -178,7 +178,7 @@ def page(stored: dict[str, Any]) -> str:
     machines = "\n".join(
         f"- {name}: {r['machine']}, transformers {r['transformers']}; commit "
         f"{(r['commit'] or 'unknown')[:7]}; "
-        f"{len(next(iter(r['configs'].values()))['rounds'])} rounds of "
+        f"rounds: {len(next(iter(r['configs'].values()))['rounds'])}, each of "
         f"{next(iter(r['configs'].values()))['tokens']:,} tokens."
         for name, r in stored.items()
     )

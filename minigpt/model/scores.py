@@ -3,10 +3,12 @@
 Shapes: N tokens, C channels (n_embd), V vocabulary, P = V padded, R rows and K columns of a tile.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from minigpt.model.fused_head import ALIGNMENT
 
 # Logits that are held at a time. On a CPU the passes over them cost as much as their product where
 # they leave its cache; a GPU has the bandwidth, and loses time with every small kernel.
-ROWS = 1024
+ROWS = 512
 COLUMNS = 1024
 
 
@@ -40,22 +42,26 @@ class Head:
     def logits(self, hidden: Float[Tensor, "R C"]) -> Float[Tensor, "R V"]:
         """(R, C) -> (R, V), in a buffer that the next call overwrites."""
         R, V = len(hidden), len(self.weight)
-        logits = self._room(R * self._columns).view(R, self._columns)[:, :V]
+        if self._buffer.numel() < R * self._columns:
+            self._buffer = self.weight.new_empty(R * self._columns)
+        logits = self._buffer[: R * self._columns].view(R, self._columns)[:, :V]
         torch.mm(hidden.to(self.weight.dtype), self.weight.T, out=logits)
         return logits if self.bias is None else logits.add_(self.bias)
 
     def tiles(self, hidden: Float[Tensor, "R C"]) -> Iterator[tuple[int, Float[Tensor, "R K"]]]:
         """(R, C) -> a first token's id and the (R, K) logits from it on, for all of the vocabulary.
 
-        In a buffer that the next tile overwrites.
+        A tile is overwritten by the next. Threads may share the head.
         """
         hidden, V = hidden.to(self.weight.dtype), len(self.weight)
-        for start in range(0, V, V if hidden.is_cuda else COLUMNS):
-            weight = self.weight[start:] if hidden.is_cuda else self.weight[start : start + COLUMNS]
-            logits = self._room(len(hidden) * len(weight)).view(len(hidden), len(weight))
+        width = V if hidden.is_cuda else min(V, COLUMNS)
+        buffer = self.weight.new_empty(len(hidden) * width)
+        for start in range(0, V, width):
+            weight = self.weight[start : start + width]
+            logits = buffer[: len(hidden) * len(weight)].view(len(hidden), len(weight))
             torch.mm(hidden, weight.T, out=logits)
             if self.bias is not None:
-                logits += self.bias[start : start + len(weight)]
+                logits += self.bias[start : start + width]
             yield start, logits
 
     def of_targets(
@@ -64,11 +70,6 @@ class Head:
         """(R, C) hidden states, (R) ids -> the logit of each row's own id, in float32."""
         logits = (hidden.float() * self.weight[targets].float()).sum(1)
         return logits if self.bias is None else logits + self.bias[targets]
-
-    def _room(self, size: int) -> Tensor:
-        if self._buffer.numel() < size:
-            self._buffer = self.weight.new_empty(size)
-        return self._buffer[:size]
 
 
 @torch.inference_mode()
@@ -79,10 +80,38 @@ def score_targets(head: Head, hidden: Float[Tensor, "N C"], targets: Int[Tensor,
     """
     nats = hidden.new_empty(len(targets), dtype=torch.float32)
     rank = targets.new_empty(len(targets))
-    for start in range(0, len(targets), ROWS):
-        rows = slice(start, start + ROWS)
+
+    def score(rows: slice) -> None:
         nats[rows], rank[rows] = _score_rows(head, hidden[rows], targets[rows])
+
+    chunks = [slice(start, start + ROWS) for start in range(0, len(targets), ROWS)]
+    if hidden.is_cuda or len(chunks) < 2 or torch.get_num_threads() < 2:
+        for rows in chunks:
+            score(rows)
+    else:
+        _in_threads(score, chunks)
     return Scores(nats, rank)
+
+
+def _in_threads(work: Callable[[slice], None], chunks: Sequence[slice]) -> None:
+    """A chunk for each core at a time.
+
+    torch's own threads wait for each other after every small step, of which a chunk has hundreds,
+    and each would work on a part of every tile instead of a tile in its own cache.
+    """
+    threads = torch.get_num_threads()
+
+    @torch.inference_mode()
+    def alone(rows: slice) -> None:
+        torch.set_num_threads(1)
+        work(rows)
+
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(alone, chunks):
+                pass
+    finally:
+        torch.set_num_threads(threads)  # a part of that setting is the process's
 
 
 def _score_rows(head: Head, hidden: Float[Tensor, "R C"], targets: Int[Tensor, "R"]) -> Scores:
@@ -103,5 +132,7 @@ def _score_rows(head: Head, hidden: Float[Tensor, "R C"], targets: Int[Tensor, "
     nats = total.log()
     overflown = nats.isinf()  # a token e^88 times as likely as the target
     if overflown.any():
-        nats[overflown] = head.logits(hidden[overflown]).float().logsumexp(1) - t[overflown]
+        logits = F.linear(hidden[overflown].to(head.weight.dtype), head.weight).float()
+        logits = logits if head.bias is None else logits + head.bias
+        nats[overflown] = logits.logsumexp(1) - t[overflown]
     return Scores(nats, rank.long())
