@@ -75,12 +75,17 @@ def _generate(parser: Parser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--prompt", action="append",
-        help="the text to continue; given several times, the texts are written together. Without "
-        "one it is read from standard input, where that is a terminal line by line",
+        help="the text to continue; may be given several times. Without one it is read from "
+        "standard input, where that is a terminal line by line",
     )  # fmt: skip
     start.add_argument(
         "--from-start", action="store_true", help="no prompt: begin a document of the model's own"
     )
+    parser.add_argument(
+        "--batch", action="store_true",
+        help="write the texts of several prompts together: faster, but rounded otherwise, so that "
+        "now and then a token differs from the one that the prompt gets alone",
+    )  # fmt: skip
     parser.add_argument(
         "--max-new-tokens", type=int, default=100,
         help="tokens to write. Past the context length the model reads on from the last half of "

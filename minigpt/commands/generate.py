@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
         converse(model, sampling, limits, args.seed)
         return
     prompts: Sequence[str | None] = [None] if args.from_start else args.prompt or [_stdin()]
-    pieces = stream_texts(model, prompts, sampling, limits, args.seed)
+    pieces = stream_texts(model, prompts, sampling, limits, args.seed, args.batch)
     if args.json:
         texts = [dataclasses.asdict(text) for text in collect(prompts, pieces)]
         result = {

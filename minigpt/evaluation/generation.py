@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -80,17 +81,18 @@ def generate(
     stop: Sequence[str] = (),
     ignore_end: bool = False,
     seed: int = 0,
+    batch: bool = False,
     which: str = "best",
 ) -> list[GeneratedText]:
-    """The continuation of each prompt, written together; of None, a document from its start.
+    """The continuation of each prompt; of None, a document from its start.
 
     run: a run folder, a checkpoint, or what `load_model` returned. which: best or last, of a run
-    folder. Raises UserError as `stream_texts` does.
+    folder. Raises UserError as `stream_texts` does, which explains batch.
     """
     sampling = Sampling(temperature, top_k, top_p, greedy, min_p, repetition_penalty)
     limits = Limits(max_new_tokens, tuple(stop), ignore_end)
     model = run if isinstance(run, TrainedModel) else load_model(Path(run), which)
-    return collect(prompts, stream_texts(model, prompts, sampling, limits, seed))
+    return collect(prompts, stream_texts(model, prompts, sampling, limits, seed, batch))
 
 
 def collect(prompts: Sequence[str | None], pieces: Iterator[Piece]) -> list[GeneratedText]:
@@ -113,27 +115,37 @@ def stream_texts(
     sampling: Sampling,
     limits: Limits,
     seed: int,
+    batch: bool = False,
 ) -> Iterator[Piece]:
-    """The continuation of each prompt, a token of each at a time; of None, a document's start.
+    """The continuation of each prompt, a token at a time; of None, a document from its start.
 
-    Every prompt has the seed to itself, so that its text is the same alone or among others. Raises
-    UserError for no prompt, one that is empty or too long, and where there is no start.
+    Every prompt has the seed to itself, so that its text is the same whatever the other prompts
+    are. batch: write all texts together, a token of each in turn. That is faster, but a product of
+    several rows rounds otherwise than one of a row, and now and then a draw falls on another token.
+    Raises UserError for no prompt, one that is empty or too long, and where there is no start.
     """
     if not prompts:
         raise UserError("there is no prompt; give at least one")
     if not 0 <= seed < 2**63:
         raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, got {seed}")
     sequences = [torch.tensor(encode_prompt(model, prompt)) for prompt in prompts]
-    return _stream(model, sequences, sampling, limits, seed)
+    numbers = [*range(len(prompts))]
+    groups = [numbers] if batch else [[number] for number in numbers]
+    return chain.from_iterable(
+        _stream(model, {number: sequences[number] for number in group}, sampling, limits, seed)
+        for group in groups
+    )
 
 
 def _stream(
-    model: TrainedModel, sequences: list[Tensor], sampling: Sampling, limits: Limits, seed: int
+    model: TrainedModel, sequences: dict[int, Tensor], sampling: Sampling, limits: Limits, seed: int
 ) -> Iterator[Piece]:
+    """sequences: what to continue, by the number of the prompt."""
     end_of_text = None if limits.ignore_end else model.separator
-    continuation = Continuation(model.net, sequences, sampling, [seed] * len(sequences))
-    texts = [TextStream(limits.stop) for _ in sequences]
-    unfinished = [*range(len(sequences))]  # numbers of the prompts, a row of the network each
+    seeds = [seed] * len(sequences)
+    continuation = Continuation(model.net, [*sequences.values()], sampling, seeds)
+    texts = {prompt: TextStream(limits.stop) for prompt in sequences}
+    unfinished = [*sequences]  # a row of the network each
     for count in range(1, limits.max_new_tokens + 1):
         ids = continuation.next_tokens()[:, 0].tolist()
         own, sampled = (values.tolist() for values in continuation.probabilities())

@@ -17,7 +17,8 @@ from minigpt.model.sampling import Sampling, draw, next_token_probabilities, pen
 class Continuation:
     """Sequences of any lengths that are continued together, a token each at a time.
 
-    A sequence's tokens follow from its own seed, whatever is continued beside it.
+    A sequence's tokens follow from its own seed. What is continued beside it changes no more than
+    the rounding of its logits.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ def generate(
 ) -> Int[Tensor, "B T+{max_new_tokens}"]:
     """Append max_new_tokens to each sequence: (B, T) ids -> (B, T + max_new_tokens) ids.
 
-    Row i is drawn with seed + i, and is what it would be alone. No global random state changes.
+    Row i is drawn with seed + i, and is what it would be alone up to the rounding of its logits.
+    No global random state changes.
     Past block_size tokens the window slides as `Decoder` says.
     """
     was_training = net.training

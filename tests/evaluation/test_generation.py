@@ -84,8 +84,9 @@ def test_a_text_ends_where_the_model_ends_its_document(writing):
 def test_a_text_that_ends_leaves_the_others_going(writing):
     one, two, three = "a b c.", "d e. f", "g. h i"
     model = writing(*map(GPT2.encode, (one, two, three)))
-    texts = generate(model, ["a", "d", "g"], max_new_tokens=3, stop=["."])
-    assert [text.text for text in texts] == [" b c", " e", ""]
+    for batch in (False, True):
+        texts = generate(model, ["a", "d", "g"], max_new_tokens=3, stop=["."], batch=batch)
+        assert [text.text for text in texts] == [" b c", " e", ""]
 
 
 SETTINGS = [
@@ -97,16 +98,25 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_a_prompt_has_the_same_text_alone_and_among_others(settings):
-    alphabet = "abcdefgh "
-    model = model_of(CharTokenizer(alphabet), init="torch")
+    model = model_of(CharTokenizer("abcdefgh "), init="torch")
     prompts = ["abc", "h", "a bad ch", "abc"]
-    together = generate(model, prompts, max_new_tokens=30, seed=5, **settings)
-    for prompt, text in zip(prompts, together, strict=True):
-        (alone,) = generate(model, [prompt], max_new_tokens=30, seed=5, **settings)
-        assert (alone.text, alone.end) == (text.text, text.end)
-        for a, b in zip(alone.tokens, text.tokens, strict=True):
+    settings = {"max_new_tokens": 30, "seed": 5, **settings}
+    together = generate(model, prompts, **settings)
+    batched = generate(model, prompts, batch=True, **settings)
+    for prompt, text, rounded in zip(prompts, together, batched, strict=True):
+        assert generate(model, [prompt], **settings) == [text]
+        # So small a vocabulary has no draw between two tokens.
+        assert (rounded.text, rounded.end) == (text.text, text.end)
+        for a, b in zip(rounded.tokens, text.tokens, strict=True):
             assert a.probability == pytest.approx(b.probability, rel=1e-3)
     assert together[0].text != together[1].text
+
+
+def test_only_a_batch_writes_texts_side_by_side():
+    model = model_of(CharTokenizer("ab"))
+    for batch, expected in ((False, [0, 0, 1, 1]), (True, [0, 1, 0, 1])):
+        pieces = stream_texts(model, ["a", "b"], Sampling(), Limits(max_new_tokens=2), 1, batch)
+        assert [piece.prompt for piece in pieces] == expected
 
 
 def test_without_a_prompt_a_document_begins_at_its_start():
