@@ -2,17 +2,20 @@
 
     python benchmarks/memorization.py RUN ...      writes docs/results/memorization.md
     python benchmarks/memorization.py RUN --windows 50 --stdout
+    python benchmarks/memorization.py              writes the page again, measures nothing
 
 Name a run that memorises first (`python train.py`) and then one that learns, such as
 `python train.py model=base data=stdlib callbacks=early_stopping scheduler=none`.
 """
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
+from canaries import section as canaries_section
 from machine import machine_description
-from results import argument_parser, markdown_table, publish
+from results import RESULTS, argument_parser, markdown_table, publish
 
 from minigpt.config import share_cores
 
@@ -140,6 +143,9 @@ def _passages(found: dict[str, Any]) -> str:
 
 
 def page(results: list[dict[str, Any]], machine: str) -> str:
+    """The page, with the section of canaries.json where benchmarks/canaries.py has written it."""
+    stored = RESULTS / "canaries.json"
+    canaries = canaries_section(json.loads(stored.read_text("utf-8"))) if stored.exists() else ""
     commands = "\n".join(f"{r['command']}  # {r['name']}" for r in results)
     return f"""# Memory or learning
 
@@ -156,17 +162,22 @@ def page(results: list[dict[str, Any]], machine: str) -> str:
 Each report may take {WHOLE_COMMAND:.0f} seconds; it is `minigpt memorization RUN` with
 {results[0]["windows"]:,} passages of a side. [memorization.md](../memorization.md) explains the
 rows. The raw figures are in [memorization.json](memorization.json).
-"""
+
+{canaries}"""
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--windows", type=int, default=1000, help="passages of a side")
     args = parser.parse_args()
     share_cores()  # before torch is imported
-    results = [measure(folder, args.windows) for folder in args.runs]
-    publish("memorization", page(results, machine_description()), args.stdout, {"runs": results})
+    if args.runs:
+        runs = [measure(folder, args.windows) for folder in args.runs]
+        results: dict[str, Any] = {"machine": machine_description(), "runs": runs}
+    else:
+        results = json.loads((RESULTS / "memorization.json").read_text("utf-8"))
+    publish("memorization", page(results["runs"], results["machine"]), args.stdout, results)
 
 
 if __name__ == "__main__":

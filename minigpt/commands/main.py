@@ -53,8 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
             ARGUMENTS[name](command)
     args = parser.parse_args(arguments)
     # Only now, and only the file of the command that was typed: --help waits for nothing.
+    from minigpt.config import share_cores
     from minigpt.error_lines import one_line_errors
 
+    share_cores()
     with one_line_errors():
         with without_collection():
             file = FILES.get(args.command, args.command.replace("-", "_"))

@@ -172,8 +172,9 @@ def test_a_run_evaluates_no_more_than_its_validation_and_test_read(tiny, type_tr
     assert (typed.code, typed.err) == (0, "")
     (folder,) = run_folders(tmp_path)
     evaluation = summary(folder)["evaluation"]
-    bits = f"{evaluation['val']['bits_per_byte']:.3f}"
-    assert f"{bits} bits per byte on 1 document, each read" in " ".join(typed.out.split())
+    figures = evaluation["val"]
+    bits, error = (f"{figures[key]:.3f}" for key in ("bits_per_byte", "bits_per_byte_stderr"))
+    assert f"{bits} ± {error} bits per byte on" in " ".join(typed.out.split())
     assert evaluation.keys() == {"val"}
     # 2 x 16 x 8 of the characters; the first of each document is not scored.
     assert evaluation["val"]["tokens"] == 256 - evaluation["val"]["documents"]
