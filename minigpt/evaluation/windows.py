@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.model.scores import Head, score_targets
 
@@ -86,6 +87,10 @@ class Scorer:
 
     def _score_batch(self, windows: list[Window]) -> list[WindowScores]:
         nats, rank = score_targets(self.head, *scored_rows(self.net, windows, self.precision))
+        if nats.isnan().any():  # a rank would count the token as the likeliest
+            raise UserError(
+                "the network's loss is not a number: its weights are damaged, or training diverged"
+            )
         ends = np.cumsum([window.scored for window in windows])[:-1]
         starts = [len(window.ids) - 1 - window.scored for window in windows]
         return [

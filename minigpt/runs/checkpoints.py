@@ -28,7 +28,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a readable checkpoint ({type(error).__name__}); it is damaged or "
             "another kind of file"
         ) from None
-    if not isinstance(checkpoint, dict) or "model" not in checkpoint.get("hyper_parameters", {}):
+    hyper_parameters = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if not isinstance(hyper_parameters, dict) or not isinstance(
+        hyper_parameters.get("model"), dict
+    ):
         raise UserError(f"{path} is not a minigpt checkpoint: it names no model")
     return checkpoint
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from minigpt.errors import UserError
 from minigpt.evaluation.windows import Scorer, Window, document_windows, score_documents
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.scores import Head, score_targets
@@ -117,3 +118,10 @@ def test_windows_of_many_lengths_keep_their_order():
     for i in (0, 7, 1500, 2999):
         (alone,) = scorer.score([cut[i]])
         np.testing.assert_allclose(alone.nats, scores[i].nats, atol=1e-5)
+
+
+def test_weights_that_are_not_numbers_are_refused_and_not_taken_for_certain():
+    net = GPT(SHAPE).eval()
+    net.head.weight.data[0, 0] = float("nan")
+    with pytest.raises(UserError, match="the network's loss is not a number"):
+        list(score_documents(Scorer(net), [np.arange(5)], 69))

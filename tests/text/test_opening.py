@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.text.opening import BytesRead
+from minigpt.text.opening import BytesRead, import_optional
 from minigpt.text.readers.read import read_texts
 from tests.documents import COMPRESS, texts
 
@@ -58,12 +58,11 @@ def test_a_damaged_or_cut_file_is_named(tmp_path, ending):
             texts(path)
 
 
-def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    (tmp_path / "a.txt.zst").write_bytes(b"")
-    message = r"a.txt.zst needs the package pyarrow: pip install 'minigpt\[data\]'"
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    message = r"data.source=hub needs the package datasets: pip install 'minigpt\[data\]'"
     with pytest.raises(UserError, match=message):
-        texts(tmp_path / "a.txt.zst")
+        import_optional("datasets", "data.source=hub")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
