@@ -77,7 +77,10 @@ def canary_exposures(
         return None
     texts = {name: model.tokenizer.decode(own.tolist()) for name, own in ids.items()}
     others = (text for text in random_texts("references") if text not in texts.values())
-    sample = [np.array(model.tokenizer.encode(text)) for text in islice(others, references)]
+    encoded = (np.array(model.tokenizer.encode(text)) for text in others)
+    # A vocabulary that was cut to a text may lack a token of some string.
+    fitting = (own for own in encoded if own.max() < model.net.config.vocab_size)
+    sample = [*islice(fitting, references)]
     nats = _nats(model, [*ids.values(), *sample])
     known, unknown = nats[: len(ids)], nats[len(ids) :]
     canaries = [

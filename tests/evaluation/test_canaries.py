@@ -50,13 +50,14 @@ def test_exposure_grows_with_copies_in_a_run_that_memorises(tiny, type_train):
     assert canary.nats == pytest.approx(nats.item(), abs=1e-3)
 
 
-def untrained(store):
+def untrained(store, vocab_size=None):
     """A network that has seen nothing of a store."""
     tokenizer = from_spec(store.manifest.tokenizer)
     torch.manual_seed(1)
     shape = GPTConfig(
-        n_layer=1, n_head=2, n_embd=16, mlp_ratio=2, block_size=8, vocab_size=tokenizer.n_vocab,
-        dropout=0.0, embd_dropout=0.0, bias=True, head_bias=True, tie_weights=False,
+        n_layer=1, n_head=2, n_embd=16, mlp_ratio=2, block_size=8,
+        vocab_size=vocab_size or tokenizer.n_vocab, dropout=0.0, embd_dropout=0.0, bias=True,
+        head_bias=True, tie_weights=False,
         positions="learned", init="torch",
     )  # fmt: skip
     return TrainedModel(GPT(shape).eval(), tokenizer, Path(), store.manifest.fingerprint)
@@ -71,6 +72,15 @@ def test_a_network_that_has_not_seen_them_gives_nothing_away(data):
     assert extrapolated == pytest.approx(CHANCE, abs=0.8)
     assert result.references == 255
     assert result.space == 10**12
+
+
+def test_strings_beyond_a_cut_vocabulary_are_not_compared_with(data):
+    store = prepare(data("sample", canaries={"each": 1, "repeats": [1]})).store
+    (planted,) = (d for d in store.documents("train") if d.domain == "canaries")
+    ids = store.tokens("train")[planted.start : planted.start + planted.tokens]
+    needed = int(ids.max()) + 1
+    result = canary_exposures(untrained(store, needed), store, references=400)
+    assert result.references == 400
 
 
 def test_a_store_without_canaries_has_no_exposures(data, tmp_path):

@@ -39,9 +39,12 @@ def test_what_is_no_checkpoint_is_refused_and_not_executed(tmp_path, capsys):
         path.write_bytes(content)
         with pytest.raises(UserError, match="bad.ckpt is not a readable checkpoint "):
             read_checkpoint(path)
-    torch.save({"state_dict": {}}, path)
-    with pytest.raises(UserError, match="is not a minigpt checkpoint: it names no model"):
-        read_checkpoint(path)
+    others = ({"state_dict": {}}, {"hyper_parameters": {"model": "resnet18"}}, [1],
+              {"hyper_parameters": None})  # fmt: skip
+    for other in others:
+        torch.save(other, path)
+        with pytest.raises(UserError, match="is not a minigpt checkpoint: it names no model"):
+            read_checkpoint(path)
     assert "executed" not in capsys.readouterr().out
 
 
