@@ -41,7 +41,7 @@ class TrainedModel:
 def load_model(path: Path, which: str = "best") -> TrainedModel:
     """The network and the tokenizer of a checkpoint, or of a run folder's best or last one.
 
-    Raises UserError where it is no checkpoint, or its weights are not of the shape it names.
+    Raises UserError where it is not a checkpoint, or its weights are not of the shape it names.
     """
     path = find_checkpoint(path, which)
     checkpoint = read_checkpoint(path)

@@ -23,7 +23,7 @@ def check_replaceable(path: Path, known: Collection[str], force: bool) -> None:
     names = {entry.name for entry in path.iterdir()}
     if foreign := sorted(names - set(known)):
         raise UserError(
-            f"{path} holds {foreign[0]}, which is no part of an export; choose another folder"
+            f"{path} holds {foreign[0]}, which is not part of an export; choose another folder"
         )
     if names and not force:
         raise UserError(f"{path} exists already; choose another folder, or replace it with --force")

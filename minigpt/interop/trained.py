@@ -45,7 +45,7 @@ class Trained:
 def read_trained(path: Path, which: str = "best") -> Trained:
     """A checkpoint, or a run folder's best or last one.
 
-    Raises UserError where it is no checkpoint, or its weights are not of the shape it names.
+    Raises UserError where it is not a checkpoint, or its weights are not of the shape it names.
     """
     path = find_checkpoint(path, which)
     checkpoint = read_checkpoint(path)

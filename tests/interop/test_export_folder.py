@@ -35,7 +35,7 @@ def test_a_folder_with_other_files_is_never_replaced(type_minigpt, tmp_path):
     (tmp_path / "out" / "thesis.tex").write_text("mine")
     typed = type_minigpt("export", "a.ckpt", "out", "--force")
     assert typed.code == 2
-    assert typed.err.startswith("error: out holds thesis.tex, which is no part of an export")
+    assert typed.err.startswith("error: out holds thesis.tex, which is not part of an export")
     assert content(tmp_path / "out") == {"thesis.tex": b"mine"}
 
 
