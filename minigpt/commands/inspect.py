@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from minigpt.commands.prepare import prepared
 from minigpt.errors import UserError
+from minigpt.reports.terminal_table import terminal_table
 from minigpt.tokens.manifest import MANIFEST
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.store import TokenStore
@@ -105,17 +105,17 @@ def print_inspection(figures: dict[str, Any], as_json: bool) -> None:
     verified = ", every shard's sha256 is right" if figures["verified"] else ""
     console.print(Text(figures["folder"], "bold"), soft_wrap=True)
     console.print(f"{figures['tokenizer']} as {figures['dtype']}{verified}\n")
-    splits = _table("split", "documents", "tokens", "shards")
+    splits = terminal_table("split", "documents", "tokens", "shards")
     for split in SPLITS:
         row = (figures["documents"][split], figures["tokens"][split], figures["shards"][split])
         splits.add_row(split, *(f"{count:,}" for count in row))
     console.print(splits)
-    domains = _table("domain", "documents", "tokens", "share")
+    domains = terminal_table("domain", "documents", "tokens", "share")
     for name, domain in figures["domains"].items():
         domains.add_row(Text(name), f"{domain['documents']:,}", f"{domain['tokens']:,}",
                         f"{domain['share']:.1%}")  # fmt: skip
     console.print(domains)
-    top = _table("frequent token", "id", "share")
+    top = terminal_table("frequent token", "id", "share")
     for token in figures["top_tokens"][:10]:
         top.add_row(Text(repr(token["text"])), str(token["id"]), f"{token['share']:.2%}")
     console.print(top)
@@ -128,11 +128,3 @@ def print_inspection(figures: dict[str, Any], as_json: bool) -> None:
     )
     console.print(f"The first {SHOWN} tokens to train on:\n")
     print(figures["block"])
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table

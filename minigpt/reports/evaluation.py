@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from minigpt.command_lines import display_path
 from minigpt.evaluation.document_scores import Total
 from minigpt.evaluation.evaluate import Evaluation
+from minigpt.reports.terminal_table import terminal_table
 from minigpt.reports.text import number, short_perplexity, with_error
 from minigpt.runs.run_folder import RunFolder
 from minigpt.tokens.store import TokenStore
@@ -27,19 +27,19 @@ def print_evaluation(
         Text(f"{display_path(checkpoint.resolve())} on {display_path(store.folder.resolve())}"),
         soft_wrap=True,
     )
-    splits = _table("split", *FIGURES)
+    splits = terminal_table("split", *FIGURES)
     for split, result in evaluation.splits.items():
         splits.add_row(split, *_cells(result.total))
     console.print(splits)
     domains = evaluation.splits[evaluation.held_out].domains
     if len(domains) > 1:
-        table = _table(f"domain ({evaluation.held_out})", *FIGURES)
+        table = terminal_table(f"domain ({evaluation.held_out})", *FIGURES)
         for name, total in list(domains.items())[:SHOWN]:
             table.add_row(Text(name), *_cells(total))
         console.print(table)
         if len(domains) > SHOWN:
             console.print(f"... and {len(domains) - SHOWN} more")
-    contexts = _table(f"tokens before ({evaluation.held_out})", "tokens", "loss")
+    contexts = terminal_table(f"tokens before ({evaluation.held_out})", "tokens", "loss")
     for c in evaluation.splits[evaluation.held_out].contexts:
         span = f"{c.first}" if c.first == c.last else f"{c.first} to {c.last}"
         contexts.add_row(span, f"{c.tokens:,}", f"{c.loss:.3f}")
@@ -91,11 +91,3 @@ def _cells(total: Total) -> list[str]:
         number(total.accuracy_at_1, ".1%"),
         number(total.accuracy_at_5, ".1%"),
     ]
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table

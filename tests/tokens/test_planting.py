@@ -20,17 +20,6 @@ PLANTED = {
 }
 
 
-@pytest.fixture
-def forty(data, corpus):
-    """The config of forty short files, with changes."""
-
-    def make(**changes):
-        config = {"tokenizer": "char", "val_fraction": 0.2, "test_fraction": 0.2}
-        return data(**{"files": [f"{corpus}/*.txt"], **config, **changes})
-
-    return make
-
-
 def contents(store, split):
     """(domain, name, text) of each document of a split, without its end of text."""
     tokenizer = from_spec(store.manifest.tokenizer)

@@ -10,17 +10,6 @@ from minigpt.tokens.subset import Subset
 HALF = {"fraction": 0.5, "seed": 1, "complement": False}
 
 
-@pytest.fixture
-def forty(data, corpus):
-    """The config of forty short files, with changes."""
-
-    def make(**changes):
-        config = {"tokenizer": "char", "val_fraction": 0.2, "test_fraction": 0.2}
-        return data(**{"files": [f"{corpus}/*.txt"], **config, **changes})
-
-    return make
-
-
 def names(store):
     """Domain, name and size of each training document."""
     return [(doc.domain, doc.name, doc.tokens) for doc in store.documents("train")]
