@@ -1,16 +1,12 @@
 """The report in a browser: its plots are visible, it has no errors and asks for no network."""
 
-import json
 import re
-import shutil
-import subprocess
 
 import pytest
 
 from minigpt.reports.comparison import compare
+from tests.browser import CHROMIUM, seen_in_a_browser
 from tests.written_runs import write_run
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 # Reads what is on the page once it is laid out, and leaves it in the title.
 PROBE = """
@@ -49,16 +45,7 @@ def test_the_report_renders_without_a_network(tmp_path, dark):
                       model__n_embd=width)  # fmt: skip
     compare([tmp_path / "runs"], tmp_path)
     page = (tmp_path / "report.html").read_text()
-    (tmp_path / "probed.html").write_text(page.replace("<body>", f"<body>{PROBE}"))
-    done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1250,2000",
-         f"--user-data-dir={tmp_path}/profile", "--enable-logging=stderr",
-         *(["--blink-settings=preferredColorScheme=0"] if dark else []),
-         "--dump-dom", f"file://{tmp_path}/probed.html"],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    (title,) = re.findall(r"<title>(.*?)</title>", done.stdout)
-    found = json.loads(title.replace("&quot;", '"'))
+    found = seen_in_a_browser(page, PROBE, tmp_path, "--window-size=1250,2000", dark=dark)
     assert found["errors"] == found["asked"] == []
     assert len(found["svgs"]) == 3
     assert all(width > 300 and height > 100 for width, height in found["svgs"])
@@ -69,7 +56,6 @@ def test_the_report_renders_without_a_network(tmp_path, dark):
         ["optimizer.lr 0.001 0.0005"],
         ["optimizer.lr 0.001 0.0005", "model.n_embd 256 128"],
     ]
-    assert "CONSOLE" not in done.stderr
     # The pictures' text takes the page's colour: light on a dark page.
     brightness = sum(map(int, re.findall(r"\d+", found["ink"])[:3])) / 3
     assert brightness > 200 if dark else brightness < 50

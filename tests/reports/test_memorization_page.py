@@ -1,9 +1,6 @@
 """The page gives its verdict first, says what is missing, and is readable in a browser."""
 
-import json
 import re
-import shutil
-import subprocess
 
 import pytest
 
@@ -18,8 +15,7 @@ from minigpt.reports.memorization_sections import memorization_sections
 from minigpt.reports.run_report import word_for_word
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import ComesBack, Data, Status, Summary
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from tests.browser import CHROMIUM, seen_in_a_browser
 
 
 def extraction(share, once, documents=()):
@@ -129,21 +125,12 @@ addEventListener("load", () => {
 @pytest.mark.parametrize(("width", "dark"), [(1250, False), (500, True)])
 def test_the_page_renders_without_a_network(tmp_path, width, dark):
     text = page(tmp_path, memorization())
-    (tmp_path / "probed.html").write_text(text.replace("<body>", f"<body>{PROBE}"), "utf-8")
-    done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},2000",
-         f"--user-data-dir={tmp_path}/profile", "--enable-logging=stderr",
-         *(["--blink-settings=preferredColorScheme=0"] if dark else []),
-         "--dump-dom", f"file://{tmp_path}/probed.html"],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    (title,) = re.findall(r"<title>(.*?)</title>", done.stdout)
-    found = json.loads(title.replace("&quot;", '"'))
+    flag = f"--window-size={width},2000"
+    found = seen_in_a_browser(text, PROBE, tmp_path, flag, dark=dark)
     assert found["errors"] == found["asked"] == []
     assert len(found["svgs"]) == 3
     assert all(svg > 0.8 * min(width, 960) for svg in found["svgs"])
     assert found["overflow"] <= 0
     assert found["broken"] == 0
-    assert "CONSOLE" not in done.stderr
     brightness = sum(map(int, re.findall(r"\d+", found["ink"])[:3])) / 3
     assert brightness > 200 if dark else brightness < 50
