@@ -47,7 +47,7 @@ def prepared(name: str, root: str) -> tuple[Any, Any, Any]:
     theirs = transformers_gpt2(config).eval()
     theirs.load_state_dict(transformers_weights(net.state_dict()))
     tokenizer = from_spec(data.store.manifest.tokenizer)
-    return TrainedModel(net, tokenizer, Path(), ""), theirs, data.store
+    return TrainedModel(net, tokenizer, tokenizer.end_of_text, Path(), ""), theirs, data.store
 
 
 def windows_of(model: Any, store: Any, tokens: int) -> list[Any]:

@@ -11,7 +11,6 @@ folder, nothing downloaded. Needs `lm-eval` and `accelerate`.
 import contextlib
 import json
 import logging
-import math
 import os
 import subprocess
 import sys
@@ -73,23 +72,31 @@ def train(folder: Path, model: str, steps: int) -> Path:
     return run
 
 
-def ours(run: Path, texts: list[str]) -> tuple[float, float]:
-    """Bits per byte, and the seconds it took; each document follows the separator."""
-    import numpy as np
+def write_documents(texts: list[str], folder: Path) -> Path:
+    """One file of JSON lines, which both sides read."""
+    path = folder / "documents.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    return path
 
+
+def ours(run: Path, documents: Path) -> tuple[float, float]:
+    """Bits per byte as `minigpt evaluate` has them, and the seconds it took."""
+    from minigpt.evaluation.evaluate import evaluate
+    from minigpt.evaluation.other_text import other_store
     from minigpt.evaluation.trained_model import load_model
-    from minigpt.evaluation.windows import Scorer, score_documents
 
     model = load_model(run, "last")
     started = time.perf_counter()
-    ids = [np.array(model.tokenizer.encode(text)) for text in texts]
-    scores = score_documents(Scorer(model.net), ids, model.separator)
-    nats = sum(float(score.nats.sum(dtype=np.float64)) for score in scores)
-    seconds = time.perf_counter() - started
-    return nats / math.log(2) / sum(len(text.encode()) for text in texts), seconds
+    store = other_store(
+        model,
+        ["data=files", f"data.files=['{documents}']", f"data.root='{documents.parent}/tokens'",
+         "data.val_fraction=0", "data.test_fraction=0"],
+    )  # fmt: skip
+    total = evaluate(model, store, ["train"]).splits["train"].total
+    return total.bits_per_byte, time.perf_counter() - started
 
 
-def theirs(exported: Path, texts: list[str], folder: Path) -> tuple[float, float]:
+def theirs(exported: Path, documents: Path, folder: Path) -> tuple[float, float]:
     """Bits per byte by lm-eval's harness, and the seconds it took."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(folder / "datasets")}
     import lm_eval
@@ -97,9 +104,7 @@ def theirs(exported: Path, texts: list[str], folder: Path) -> tuple[float, float
 
     tasks = folder / "tasks"
     tasks.mkdir()
-    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-    (tasks / "documents.jsonl").write_text(lines, "utf-8")
-    task = TASK.format(documents=tasks / "documents.jsonl")
+    task = TASK.format(documents=documents)
     (tasks / "minigpt_rolling.yaml").write_text(task, "utf-8")
     started = time.perf_counter()
     results: Any = lm_eval.simple_evaluate(
@@ -123,9 +128,10 @@ def measure(model: str, steps: int) -> dict[str, Any]:
         folder = Path(name)
         run = train(folder, model, steps)
         export(run, folder / "exported", which="last")
-        bits, seconds = ours(run, texts)
+        path = write_documents(texts, folder)
+        bits, seconds = ours(run, path)
         with contextlib.redirect_stdout(sys.stderr):
-            their_bits, their_seconds = theirs(folder / "exported", texts, folder)
+            their_bits, their_seconds = theirs(folder / "exported", path, folder)
     return {
         "documents": len(texts), "bytes": sum(len(text.encode()) for text in texts),
         "ours": bits, "theirs": their_bits, "seconds": seconds, "their_seconds": their_seconds,
@@ -146,8 +152,8 @@ def page(result: dict[str, Any], model: str, steps: int) -> str:
 
 `python benchmarks/harness.py`. The preset *{model}* is trained for {steps} steps on Python's
 standard library and exported with `minigpt export`. lm-eval runs a local task of rolling
-log-likelihood on {result["documents"]} documents of {result["bytes"]:,} bytes; minigpt scores the
-same documents with the checkpoint. The two figures differ by {100 * difference:.4f}% (at most
+log-likelihood on {result["documents"]} documents of {result["bytes"]:,} bytes; `minigpt evaluate`
+scores the same file with the checkpoint. The two figures differ by {100 * difference:.4f}% (at most
 {100 * TOLERANCE}% is allowed).
 
 {markdown_table(rows)}

@@ -25,6 +25,7 @@ WORDS = {
     "memorised": "memorised and did not learn",
     "both": "learned and memorised",
     "neither": "did neither",
+    "unknown": "shows too little to tell",
 }
 
 
@@ -71,13 +72,19 @@ def conclusions(results: list[dict[str, Any]]) -> str:
             f"({percent(found['extracted_train_not_repeated']) or 'none'} of those that are not "
             f"repeated in it) and for {held_out} of held-out text."
         )
-    halves = [f"{loss['halves_auc']:.3f}" for r in results if (loss := by_loss(r))]
+    controls = [control(loss) for r in results if (loss := by_loss(r))]
     sentences.append(
-        "What comes back of held-out text and the AUC between halves of it "
-        f"({', '.join(halves) or 'not measured'}) say how much of that is chance or formula: "
+        "What comes back of held-out text, and the AUC between two halves of it "
+        f"({', '.join(controls) or 'not measured'}), say how much of that is chance or formula: "
         "only what goes beyond them is memory."
     )
     return " ".join(sentences)
+
+
+def control(loss: dict[str, Any]) -> str:
+    if loss["control"] is None:
+        return "only one held-out document"
+    return f"{loss['control']:.3f} ± {loss['control_error']:.3f}"
 
 
 def by_loss(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -113,8 +120,8 @@ def table(results: list[dict[str, Any]]) -> str:
         add("longest span, tokens", f"{spans[0]['tokens']:,}" if spans else "")
         add("membership AUC by loss", f"{loss['auc']:.3f} ± {loss['error']:.3f}" if loss else "")
         add(
-            "AUC between held-out halves",
-            f"{loss['halves_auc']:.3f} (spread {loss['halves_deviation']:.3f})" if loss else "",
+            "AUC between two halves of the held-out documents",
+            control(loss) if loss else "",
         )
         add("found at 1% false positives", percent(loss["true_positives"]) if loss else "")
         losses = found["losses"]

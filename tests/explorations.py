@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from minigpt.evaluation.trained_model import TrainedModel
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.tokenizer import from_spec
+from tests.trained import trained
 
 SHAPE = GPTConfig(
     n_layer=2, n_head=2, n_embd=8, mlp_ratio=2, block_size=16, vocab_size=50257, dropout=0.1,
@@ -36,6 +36,4 @@ def model(store, seed=1, **changes):
     tokenizer = from_spec(store.manifest.tokenizer)
     torch.manual_seed(seed)
     shape = dataclasses.replace(SHAPE, **{"vocab_size": tokenizer.n_vocab, **changes})
-    return TrainedModel(
-        GPT(shape).eval(), tokenizer, Path(f"{seed}.ckpt"), store.manifest.fingerprint
-    )
+    return trained(GPT(shape), tokenizer, Path(f"{seed}.ckpt"), store.manifest.fingerprint)

@@ -166,7 +166,7 @@ def _export(parser: Parser) -> None:
         "--format",
         choices=["hf", "onnx", "gguf"],
         default="hf",
-        help="hf: what transformers loads (default); gguf: for llama.cpp",
+        help="hf: what transformers loads (default); onnx: for onnxruntime; gguf: for llama.cpp",
     )
     parser.add_argument("--force", action="store_true", help="replace an older export")
     _json(parser)

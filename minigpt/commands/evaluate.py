@@ -2,17 +2,16 @@
 
 import argparse
 import json
-from pathlib import Path
 
 import torch
 
 from minigpt.errors import UserError
-from minigpt.evaluation.evaluate import evaluate
+from minigpt.evaluation.evaluate import HELD_OUT, evaluate
 from minigpt.evaluation.evaluation_files import figures, write_evaluation
 from minigpt.evaluation.other_text import other_store
 from minigpt.evaluation.trained_model import TrainedModel, load_model, training_store
 from minigpt.reports.evaluation import print_evaluation
-from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.run_folder import RunFolder, run_of
 from minigpt.tokens.store import TokenStore
 
 
@@ -45,7 +44,7 @@ def choose_device(name: str) -> torch.device:
 def _text(args: argparse.Namespace, model: TrainedModel) -> TokenStore:
     if args.overrides:
         return other_store(model, args.overrides)
-    run = _run_of(args.checkpoint)
+    run = run_of(args.checkpoint)
     if run is None:
         raise UserError(
             f"{args.checkpoint} is not in a run folder, whose text would be read; name a text with "
@@ -54,16 +53,19 @@ def _text(args: argparse.Namespace, model: TrainedModel) -> TokenStore:
     return training_store(run, model)
 
 
-def _run_of(path: Path) -> RunFolder | None:
-    """The run that a folder is, or whose checkpoint a file is."""
-    if path.is_dir():
-        return RunFolder(path)
-    run = RunFolder(path.parent.parent)
-    return run if path.parent == run.checkpoints and run.has_run else None
-
-
 def _folder(args: argparse.Namespace) -> RunFolder | None:
-    """Where the figures are written: a run keeps those of its own text."""
+    """Where the figures are written.
+
+    A run keeps the figures of the same measurement that ends every run. Those of other text,
+    splits, strides or weights would stand under their name, so they need --out.
+    """
     if args.out:
         return RunFolder(args.out)
-    return RunFolder(args.checkpoint) if args.checkpoint.is_dir() and not args.overrides else None
+    usual = (
+        not args.overrides
+        and args.which == "best"
+        and set(args.split) == set(HELD_OUT)
+        and args.stride is None
+        and args.precision == "float32"
+    )
+    return RunFolder(args.checkpoint) if args.checkpoint.is_dir() and usual else None

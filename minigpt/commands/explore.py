@@ -9,14 +9,14 @@ from typing import Any
 
 from minigpt.atomic_file import write_file
 from minigpt.command_lines import display_path
-from minigpt.commands.prepare import prepared
 from minigpt.errors import UserError
 from minigpt.evaluation.exploration import explore
 from minigpt.evaluation.exploration_figures import exploration_figures
-from minigpt.evaluation.shared_text import shared_store
+from minigpt.evaluation.other_text import other_store
+from minigpt.evaluation.shared_text import check_text, shared_store
 from minigpt.evaluation.trained_model import TrainedModel, load_model
 from minigpt.reports.explorer_page import explorer_page
-from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.run_folder import run_of
 from minigpt.tokens.store import TokenStore
 
 
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     paths, overrides = _paths_and_overrides(args.targets)
     models = [load_model(path, args.which) for path in paths]
     out = _page_path(args.out, paths[0])
-    store = prepared(overrides).store if overrides else _text_of(paths, models)
+    store = _other_text(models, overrides) if overrides else _text_of(paths, models)
     names = [str(display_path(path.resolve())) for path in paths]
     page = explorer_page(explore(models, store, args.split, args.documents), names)
     write_file(out, page.html)
@@ -52,27 +52,32 @@ def _paths_and_overrides(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 def _page_path(out: Path | None, path: Path) -> Path:
     """Where the page goes; checked before the work begins."""
     run = run_of(path)
-    if out is None and not run.has_run:
-        raise UserError(f"{path} lies in no run's folder; say where the page goes with --out FILE")
-    out = out or run.explorer
+    if out is None:
+        if run is None:
+            raise UserError(f"{path} is not in a run folder; say where the page goes: --out FILE")
+        return run.explorer
     if out.is_dir():
-        raise UserError(f"--out {out} is a folder; name a file in it, such as {run.explorer.name}")
+        raise UserError(f"--out {out} is a folder; name a file in it, such as explore.html")
     return out
 
 
-def run_of(path: Path) -> RunFolder:
-    """The run that a path names: its folder, or one of its checkpoints."""
-    return RunFolder(path if path.is_dir() else path.resolve().parent.parent)
-
-
 def _text_of(paths: Sequence[Path], models: Sequence[TrainedModel]) -> TokenStore:
-    runs = [run_of(path) for path in paths]
-    for path, run in zip(paths, runs, strict=True):
-        if not run.has_run:
+    runs = []
+    for path in paths:
+        run = run_of(path)
+        if run is None:
             raise UserError(
-                f"{path} lies in no run's folder, so its text is not known; name it with data=..."
+                f"{path} is not in a run folder, so its text is not known; name it with data=..."
             )
+        runs.append(run)
     return shared_store(runs, models)
+
+
+def _other_text(models: Sequence[TrainedModel], overrides: Sequence[str]) -> TokenStore:
+    """The text that `data=...` names, in ids that all models read."""
+    store = other_store(models[0], overrides)
+    check_text(models, store)
+    return store
 
 
 def print_exploration(figures: dict[str, Any], as_json: bool) -> None:

@@ -75,11 +75,11 @@ def canary_exposures(
     repeats, ids = _planted(model, store)
     if not ids:
         return None
-    texts = {name: model.tokenizer.decode(own.tolist()) for name, own in ids.items()}
+    texts = {name: model.tokenizer.decode(string.tolist()) for name, string in ids.items()}
     others = (text for text in random_texts("references") if text not in texts.values())
     encoded = (np.array(model.tokenizer.encode(text)) for text in others)
     # A vocabulary that was cut to a text may lack a token of some string.
-    fitting = (own for own in encoded if own.max() < model.net.config.vocab_size)
+    fitting = (string for string in encoded if string.max() < model.net.config.vocab_size)
     sample = [*islice(fitting, references)]
     nats = _nats(model, [*ids.values(), *sample])
     known, unknown = nats[: len(ids)], nats[len(ids) :]
@@ -88,12 +88,12 @@ def canary_exposures(
             name,
             texts[name],
             repeats[name],
-            own,
-            rank(own, unknown),
-            sampled_exposure(own, unknown),
-            extrapolated_exposure(own, unknown, SPACE),
+            nats,
+            rank(nats, unknown),
+            sampled_exposure(nats, unknown),
+            extrapolated_exposure(nats, unknown, SPACE),
         )
-        for name, own in zip(ids, known, strict=True)
+        for name, nats in zip(ids, known, strict=True)
     ]
     return CanaryExposures(
         sorted(canaries, key=lambda canary: (canary.repeats, canary.name)),
@@ -123,4 +123,4 @@ def _nats(model: TrainedModel, strings: Iterable[NDArray[np.integer[Any]]]) -> l
     # Where a string is longer than the context, half of it stays in view.
     stride = max(1, model.net.config.block_size // 2)
     scores = score_documents(Scorer(model.net), strings, model.separator, stride)
-    return [float(own.nats.sum(dtype=np.float64)) for own in scores]
+    return [float(string.nats.sum(dtype=np.float64)) for string in scores]

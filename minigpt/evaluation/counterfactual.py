@@ -41,7 +41,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class KnownDocument(_Record):
+class CounterfactualDocument(_Record):
     """A document; accuracies are the share of its tokens that are the likeliest by a model."""
 
     name: str
@@ -63,8 +63,11 @@ class Counterfactual(_Record):
     documents: int  # that some models were trained on and others not
     left_out: int  # documents that all models were trained on, or none, or that are one token
     mean: float  # memorization of a document
-    beyond_chance: int | None  # documents whose memorization is above two standard errors
-    top: list[KnownDocument]  # highest memorization first
+    # Documents whose memorization is above two standard errors, and below minus two: as many as
+    # those below are above by chance.
+    beyond_chance: int | None
+    below_chance: int | None
+    top: list[CounterfactualDocument]  # highest memorization first
 
 
 def subset_runs(runs: Sequence[RunFolder]) -> list[RunFolder]:
@@ -89,9 +92,9 @@ def counterfactual(
     for number, run in enumerate(runs, 1):
         progress(number)
         model = load_model(run.path, "last")
-        own = {(d.domain, d.name) for d in training_store(run, model).documents("train")}
+        trained_on = {(d.domain, d.name) for d in training_store(run, model).documents("train")}
         accuracies.append(_accuracies(model, store))
-        treated.append([(d.domain, d.name) in own for d in store.documents("train")])
+        treated.append([(d.domain, d.name) in trained_on for d in store.documents("train")])
     result = contrast(np.array(accuracies), np.array(treated))
     comparable = np.flatnonzero(np.isfinite(result.difference))
     if not len(comparable):
@@ -100,14 +103,15 @@ def counterfactual(
             "none; add runs with another data.subset.seed, or with data.subset.complement=true"
         )
     certain = np.isfinite(result.stderr[comparable]).all()
-    lower = result.difference[comparable] - 2 * result.stderr[comparable]
-    order = comparable[np.argsort(-result.difference[comparable], kind="stable")][:top]
+    difference, error = result.difference[comparable], result.stderr[comparable]
+    order = comparable[np.argsort(-difference, kind="stable")][:top]
     return Counterfactual(
         models=len(runs),
         documents=len(comparable),
         left_out=len(result.difference) - len(comparable),
-        mean=float(result.difference[comparable].mean()),
-        beyond_chance=int((lower > 0).sum()) if certain else None,
+        mean=float(difference.mean()),
+        beyond_chance=int((difference > 2 * error).sum()) if certain else None,
+        below_chance=int((difference < -2 * error).sum()) if certain else None,
         top=_known_documents(store, tokenizer, result, order.tolist()),
     )
 
@@ -138,16 +142,16 @@ def _accuracies(model: TrainedModel, store: TokenStore) -> NDArray[np.float64]:
 
 def _known_documents(
     store: TokenStore, tokenizer: Tokenizer, result: Contrast, order: list[int]
-) -> list[KnownDocument]:
+) -> list[CounterfactualDocument]:
     listed: dict[int, tuple[StoredDocument, str]] = {}
-    wanted = set(order)
+    shown = set(order)
     for number, (document, ids) in enumerate(documents_of(store, "train", tokenizer)):
-        if number in wanted:
+        if number in shown:
             # A token is a byte at least, a character four at most.
             beginning = tokenizer.decode(ids[: 4 * BEGINNING].tolist())[:BEGINNING]
             listed[number] = document, beginning
     return [
-        KnownDocument(
+        CounterfactualDocument(
             name=listed[number][0].name,
             domain=listed[number][0].domain,
             tokens=listed[number][0].tokens,

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 
 from minigpt.evaluation.evaluate import HELD_OUT, evaluate
 from minigpt.evaluation.evaluation_files import known_figures, write_evaluation
@@ -13,6 +12,7 @@ from minigpt.evaluation.short_extraction import short_extraction
 from minigpt.evaluation.trained_model import TrainedModel
 from minigpt.model.gpt import GPT
 from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.stored_model import empty_network, find_separator
 from minigpt.runs.summary import HeldOutText, Status
 from minigpt.signals import Interrupted
 from minigpt.tokens.tokenizer import from_spec
@@ -32,12 +32,11 @@ def evaluate_run(run: RunFolder, parts: Run) -> None:
     if not splits:
         return
     checkpoint = run.best if run.best.exists() else run.last
-    model = TrainedModel(
-        _copy(parts.lit.net).to(trainer.strategy.root_device),
-        from_spec(data.store.manifest.tokenizer),
-        checkpoint,
-        data.store.manifest.fingerprint,
-    )
+    net = _copy(parts.lit.net).to(trainer.strategy.root_device)
+    tokenizer = from_spec(data.store.manifest.tokenizer)
+    separator = find_separator(tokenizer, net.config.vocab_size, data.config.end_of_text)
+    fingerprint = data.store.manifest.fingerprint
+    model = TrainedModel(net, tokenizer, separator, checkpoint, fingerprint)
     with _marked_if_interrupted(run):
         evaluation = evaluate(model, data.store, splits, limits=limits)
         write_evaluation(run, evaluation, checkpoint)
@@ -83,8 +82,7 @@ def _copy(net: GPT) -> GPT:
 
     Compiled blocks would be compiled again for each new shape of a batch. The weights are shared.
     """
-    with torch.device("meta"):  # allocates no memory and draws no random numbers
-        copy = GPT(net.config)
+    copy = empty_network(net.config)
     copy.load_state_dict(net.state_dict(), assign=True)
     return copy.eval()
 

@@ -25,6 +25,7 @@ Ids = NDArray[np.integer[Any]]
 ALTERNATIVES = 5
 MOST_TOKENS = 512  # of a document
 TOKEN_BUDGET = 120_000  # that are scored in all: half a minute on two cores, 3 MB of a page
+MOST_DOCUMENTS = 5000  # so that something of each is shown within the budget
 TRAINING_SHARE = 10  # a tenth as many training documents, to compare held-out ones with
 
 
@@ -88,8 +89,11 @@ def explore(
 def _chosen(
     store: TokenStore, model: TrainedModel, split: str, documents: int
 ) -> list[SplitExcerpts]:
-    if documents < 1:
-        raise UserError(f"--documents must be at least 1, got {documents}")
+    if not 1 <= documents <= MOST_DOCUMENTS:
+        raise UserError(
+            f"--documents must lie between 1 and {MOST_DOCUMENTS:,}, got {documents:,}; a page of "
+            "more would be too large to open"
+        )
     counts = {split: documents}
     if split != "train":
         counts["train"] = math.ceil(documents / TRAINING_SHARE)

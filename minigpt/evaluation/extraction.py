@@ -139,13 +139,15 @@ def extraction(
 
 
 def _known_documents(passages: Sequence[Passage], whole: NDArray[np.bool_]) -> list[KnownDocument]:
-    found: dict[tuple[str, int], list[int]] = {}  # a document's passages
+    by_document: dict[tuple[str, int], list[int]] = {}  # a document's passages
     for i, passage in enumerate(passages):
-        found.setdefault((passage.split, passage.document.start), []).append(i)
+        by_document.setdefault((passage.split, passage.document.start), []).append(i)
     documents = [
-        KnownDocument(passages[own[0]].document.name, split, len(own), float(whole[own].mean()))
-        for (split, _), own in found.items()
-        if whole[own].any()
+        KnownDocument(
+            passages[places[0]].document.name, split, len(places), float(whole[places].mean())
+        )
+        for (split, _), places in by_document.items()
+        if whole[places].any()
     ]
     return sorted(documents, key=lambda document: -document.extracted)[:KNOWN]
 

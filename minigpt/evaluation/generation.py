@@ -64,7 +64,7 @@ class GeneratedText:
     prompt: str | None
     text: str  # without the prompt
     end: End
-    tokens: list[WrittenToken]  # all that were drawn, those of a stop string included
+    tokens: list[WrittenToken]  # all that were drawn, including those of a stop string
 
 
 def generate(
@@ -101,11 +101,11 @@ def collect(prompts: Sequence[str | None], pieces: Iterator[Piece]) -> list[Gene
     for piece in pieces:
         texts[piece.prompt].append(piece)
     whole = []
-    for prompt, own in zip(prompts, texts, strict=True):
-        end = own[-1].end
+    for prompt, written in zip(prompts, texts, strict=True):
+        end = written[-1].end
         assert end is not None
-        text = "".join(piece.text for piece in own)
-        whole.append(GeneratedText(prompt, text, end, [piece.token for piece in own]))
+        text = "".join(piece.text for piece in written)
+        whole.append(GeneratedText(prompt, text, end, [piece.token for piece in written]))
     return whole
 
 
@@ -148,7 +148,7 @@ def _stream(
     unfinished = [*sequences]  # a row of the network each
     for count in range(1, limits.max_new_tokens + 1):
         ids = continuation.next_tokens()[:, 0].tolist()
-        own, sampled = (values.tolist() for values in continuation.probabilities())
+        raw, sampled = (values.tolist() for values in continuation.probabilities())
         rows = []  # that go on
         for row, (prompt, i) in enumerate(zip(unfinished, ids, strict=True)):
             token_bytes = model.tokenizer.token_bytes(i)
@@ -166,7 +166,7 @@ def _stream(
             elif end is not End.STOP:
                 text += texts[prompt].close()
             shown = token_bytes.decode("utf-8", "replace")
-            token = WrittenToken(i, shown, own[row], sampled[row])
+            token = WrittenToken(i, shown, raw[row], sampled[row])
             yield Piece(prompt, text, token, end)
         if not rows:
             return

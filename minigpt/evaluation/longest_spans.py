@@ -16,7 +16,7 @@ SHOWN = 20  # spans that are kept
 
 
 @dataclass(frozen=True)
-class Span:
+class RecalledSpan:
     """Text that greedy continuation gives back, after the tokens that stand before it."""
 
     document: str
@@ -36,7 +36,7 @@ def longest_spans(
     scored: Scored,
     copies: NDArray[np.int64],
     tokenizer: Tokenizer,
-) -> list[Span]:
+) -> list[RecalledSpan]:
     """At most SHOWN spans, the longest first.
 
     Of each document its passages that come back whole, text that is not repeated first, and where
@@ -45,13 +45,13 @@ def longest_spans(
     prefix = len(passages[0].ids) - CONTINUATION
     whole = np.flatnonzero(scored.come_back == CONTINUATION)
     followed: list[tuple[int, int]] = []  # (tokens, number of the passage)
-    places: dict[tuple[str, int], list[range]] = {}  # document -> spans found in it
+    places: dict[tuple[str, int], list[range]] = {}  # document -> its spans
     for i in sorted(whole.tolist(), key=lambda i: (copies[i] > 1, i)):
         passage = passages[i]
-        found = places.setdefault(_document(passage), [])
-        if len(followed) < EXTENDED and not any(passage.position in span for span in found):
+        spans = places.setdefault(_document(passage), [])
+        if len(followed) < EXTENDED and not any(passage.position in span for span in spans):
             tokens = _follow(scorer, documents, passage) - prefix
-            found.append(range(passage.position, passage.position + prefix + tokens))
+            spans.append(range(passage.position, passage.position + prefix + tokens))
             followed.append((tokens, i))
     parts: dict[tuple[str, int], tuple[int, int]] = {}
     for i, tokens in enumerate(scored.come_back.tolist()):
@@ -59,7 +59,7 @@ def longest_spans(
         if document not in places and tokens > parts.get(document, (0, 0))[0]:
             parts[document] = tokens, i
     followed += parts.values()
-    followed.sort(key=lambda found: (-found[0], found[1]))
+    followed.sort(key=lambda tokens_and_number: (-tokens_and_number[0], tokens_and_number[1]))
     return [
         _span(documents, passages[i], prefix, tokens, int(copies[i]), scored.nats[i], tokenizer)
         for tokens, i in followed[:SHOWN]
@@ -98,10 +98,10 @@ def _span(
     copies: int,
     nats: float,
     tokenizer: Tokenizer,
-) -> Span:
+) -> RecalledSpan:
     start = passage.document.start + passage.position + prefix
     ids = documents.store.tokens(passage.split)[start : start + tokens]
-    return Span(
+    return RecalledSpan(
         document=passage.document.name,
         split=passage.split,
         position=passage.position + prefix,

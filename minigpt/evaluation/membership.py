@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt.evaluation.pieces import Pieces
-from minigpt.statistics.ranking import auc, auc_error, auc_of_halves, true_positive_rate
+from minigpt.statistics.ranking import auc, auc_error, true_positive_rate
 
 FALSE_POSITIVES = 0.01
 LIKELY_SHARE = 0.2  # of a piece's tokens, the least likely ones, for Min-K%
-SPLITS = 1000  # of the held-out pieces into halves
 
 
 def _loss(pieces: Pieces) -> NDArray[np.float64]:
@@ -55,8 +54,8 @@ class Measure:
     auc: float  # 0.5 is chance, 1 is certain
     error: float  # standard error of the AUC
     true_positives: float  # share of the training text found at FALSE_POSITIVES
-    halves_auc: float  # the same AUC between two halves of the held-out text, mean over SPLITS
-    halves_deviation: float  # its standard deviation over the splits
+    control: float | None  # AUC between every other held-out document and the rest; None: only one
+    control_error: float | None
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,16 @@ class Membership:
         return self.measures[0].auc
 
 
-def membership(train: Pieces, held_out: Pieces, seed: int) -> Membership:
+def membership(train: Pieces, held_out: Pieces) -> Membership:
+    """How well each of MEASURES tells training pieces from held-out ones."""
+    in_first_half = held_out.document % 2 == 0
     return Membership(
         piece_tokens=train.nats.shape[1] + 1,
         members=len(train.nats),
         others=len(held_out.nats),
         measures=[
-            _measure(name, score(train), score(held_out), seed) for name, score in MEASURES.items()
+            _measure(name, score(train), score(held_out), in_first_half)
+            for name, score in MEASURES.items()
         ],
         train_losses=train.loss.round(4).tolist(),
         held_out_losses=held_out.loss.round(4).tolist(),
@@ -90,15 +92,22 @@ def membership(train: Pieces, held_out: Pieces, seed: int) -> Membership:
 
 
 def _measure(
-    name: str, members: NDArray[np.float64], others: NDArray[np.float64], seed: int
+    name: str,
+    members: NDArray[np.float64],
+    others: NDArray[np.float64],
+    in_first_half: NDArray[np.bool_],
 ) -> Measure:
     area = auc(members, others)
-    halves = auc_of_halves(others, SPLITS, seed)
+    control = control_error = None
+    if not in_first_half.all():
+        first, second = others[in_first_half], others[~in_first_half]
+        control = auc(first, second)
+        control_error = auc_error(control, len(first), len(second))
     return Measure(
         name=name,
         auc=area,
         error=auc_error(area, len(members), len(others)),
         true_positives=true_positive_rate(members, others, FALSE_POSITIVES),
-        halves_auc=halves.mean,
-        halves_deviation=halves.deviation,
+        control=control,
+        control_error=control_error,
     )

@@ -15,10 +15,10 @@ from minigpt.evaluation.extraction import (
     fitting_prefixes,
     score_continuations,
 )
-from minigpt.evaluation.longest_spans import Span, longest_spans
+from minigpt.evaluation.longest_spans import RecalledSpan, longest_spans
 from minigpt.evaluation.membership import Membership, membership
 from minigpt.evaluation.memorization_result import Losses, Memorization
-from minigpt.evaluation.memory_verdict import Evidence, judge
+from minigpt.evaluation.memory_verdict import Evidence, Extracted, judge
 from minigpt.evaluation.passages import Documents
 from minigpt.evaluation.pieces import piece_length, score_pieces
 from minigpt.evaluation.trained_model import TrainedModel, load_model, training_store
@@ -55,26 +55,26 @@ def memorization(
 def measure(model: TrainedModel, store: TokenStore, windows: int, seed: int) -> Memorization:
     """What a network knows of the store that it was trained on."""
     end_of_text = model.tokenizer.end_of_text
-    own = Documents(store, ["train"], end_of_text)
-    others = Documents(store, HELD_OUT, end_of_text)
-    prefixes = fitting_prefixes(model.net.config.block_size, own)
+    training = Documents(store, ["train"], end_of_text)
+    unseen = Documents(store, HELD_OUT, end_of_text)
+    prefixes = fitting_prefixes(model.net.config.block_size, training)
     if not prefixes:
         raise UserError(
             f"no document has the {PREFIXES[0] + CONTINUATION} tokens in which memorised text is "
             f"looked for ({PREFIXES[0]} of prefix and {CONTINUATION} to come); the longest has "
-            f"{own.lengths.max(initial=0)}"
+            f"{training.lengths.max(initial=0)}"
         )
     side = _Side(Scorer(model.net), model.tokenizer, store, prefixes, windows, seed)
-    train, train_spans = side.extraction(own, copies_of_itself=1)
-    if others.count_passages(prefixes[-1] + CONTINUATION):
-        held_out, held_out_spans = side.extraction(others, copies_of_itself=0)
+    train, train_spans = side.extraction(training, copies_of_itself=1)
+    if unseen.count_passages(prefixes[-1] + CONTINUATION):
+        held_out, held_out_spans = side.extraction(unseen, copies_of_itself=0)
     else:
         held_out, held_out_spans = None, []
-    losses, told_apart, bits = side.losses(own, others)
-    verdict, reasons = judge(
+    losses, told_apart, bits = side.losses(training, unseen)
+    judgement = judge(
         Evidence(
-            extracted=train.extracted_once,
-            extracted_held_out=held_out.extracted_once if held_out else None,
+            train=_extracted(train),
+            held_out=_extracted(held_out) if held_out else None,
             train_loss=losses.train if losses else None,
             held_out_loss=losses.held_out if losses else None,
             unigram_loss=losses.unigram if losses else None,
@@ -82,8 +82,7 @@ def measure(model: TrainedModel, store: TokenStore, windows: int, seed: int) -> 
         )
     )
     return Memorization(
-        verdict=verdict,
-        reasons=reasons,
+        judgement=judgement,
         checkpoint=model.checkpoint.name,
         prefixes_left_out=[prefix for prefix in PREFIXES if prefix not in prefixes],
         train=train,
@@ -99,6 +98,14 @@ def measure(model: TrainedModel, store: TokenStore, windows: int, seed: int) -> 
     )
 
 
+def _extracted(side: Extraction) -> Extracted | None:
+    """Passages that are not repeated, and how many of them come back; None without any."""
+    share = side.extracted_once
+    if share is None:
+        return None
+    return Extracted(side.not_repeated, round(share * side.not_repeated))
+
+
 @dataclass(frozen=True)
 class _Side:
     """What the measurements of both sides, training and held-out text, share."""
@@ -112,7 +119,7 @@ class _Side:
 
     def extraction(
         self, documents: Documents, copies_of_itself: int
-    ) -> tuple[Extraction, list[Span]]:
+    ) -> tuple[Extraction, list[RecalledSpan]]:
         """copies_of_itself: of each passage in the training text; with more it is repeated."""
         passages = documents.passages(self.prefixes[-1] + CONTINUATION, self.windows, self.seed)
         by_prefix = {p: score_continuations(self.scorer, passages, p) for p in self.prefixes}
@@ -123,21 +130,21 @@ class _Side:
         return extraction(documents, passages, by_prefix, copies > copies_of_itself), spans
 
     def losses(
-        self, own: Documents, others: Documents
+        self, training: Documents, unseen: Documents
     ) -> tuple[Losses | None, Membership | None, Capacity | None]:
         """The figures that follow from the losses of pieces; None where there are too few."""
         config = self.scorer.net.config
-        length = piece_length([own, others], config.block_size)
+        length = piece_length([training, unseen], config.block_size)
         if length is None:
             return None, None, None
         train, held_out = (
             score_pieces(self.scorer, side, self.tokenizer, length, self.windows, self.seed)
-            for side in (own, others)
+            for side in (training, unseen)
         )
         unigram = unigram_loss(self.store, HELD_OUT, config.vocab_size)
         losses = Losses(float(train.loss.mean()), float(held_out.loss.mean()), unigram)
         # Text that was not trained on needs no more than the better of the two.
         reference = min(losses.held_out, losses.unigram)
         parameters = sum(count_parameters(config).values())
-        bits = capacity(train.loss, held_out.loss, reference, own.tokens, parameters)
-        return losses, membership(train, held_out, self.seed), bits
+        bits = capacity(train.loss, held_out.loss, reference, training.tokens, parameters)
+        return losses, membership(train, held_out), bits

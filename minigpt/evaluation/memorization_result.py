@@ -7,9 +7,9 @@ from typing import Any
 from minigpt.evaluation.canaries import CanaryExposures
 from minigpt.evaluation.capacity import Capacity
 from minigpt.evaluation.extraction import CONTINUATION, Extraction
-from minigpt.evaluation.longest_spans import Span
+from minigpt.evaluation.longest_spans import RecalledSpan
 from minigpt.evaluation.membership import Membership
-from minigpt.evaluation.memory_verdict import Verdict
+from minigpt.evaluation.memory_verdict import Judgement, Verdict
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,15 @@ class Losses:
 
 @dataclass(frozen=True)
 class Memorization:
-    """What a network knows of its training text, and how it was found out."""
+    """What a network knows of its training text, and the figures that show it."""
 
-    verdict: Verdict
-    reasons: list[str]
+    judgement: Judgement
     checkpoint: str
     prefixes_left_out: list[int]  # too long for the context or the documents
     train: Extraction
     held_out: Extraction | None  # None: no held-out document is long enough
-    train_spans: list[Span]
-    held_out_spans: list[Span]
+    train_spans: list[RecalledSpan]
+    held_out_spans: list[RecalledSpan]
     losses: Losses | None  # None: too little held-out text, as below
     membership: Membership | None
     capacity: Capacity | None
@@ -40,8 +39,13 @@ class Memorization:
     windows: int
     seed: int
 
+    @property
+    def verdict(self) -> Verdict:
+        return self.judgement.verdict
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the figures that scripts ask for first."""
+        figures = dataclasses.asdict(self)
         return {
             "verdict": self.verdict.value,
             "prefix": self.train.recalls[-1].prefix,
@@ -50,5 +54,6 @@ class Memorization:
             "extracted_train_not_repeated": self.train.extracted_once,
             "extracted_held_out": self.held_out.extracted if self.held_out else None,
             "membership_auc": self.membership.auc if self.membership else None,
-            **{k: v for k, v in dataclasses.asdict(self).items() if k != "verdict"},
+            **figures.pop("judgement"),
+            **figures,
         }

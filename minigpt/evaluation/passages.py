@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from minigpt.tokens.document_list import StoredDocument
 from minigpt.tokens.sharded import Ids
-from minigpt.tokens.store import TokenStore
+from minigpt.tokens.store import TokenStore, ends_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +33,13 @@ class Documents:
         self.splits = splits
         sizes = [document.tokens for _, document in self._listed()]
         self.lengths = np.array(sizes, np.int64)  # (D)
-        if separator is not None and self._are_closed(separator):
+        if separator is not None and any(ends_documents(store, s, separator) for s in splits):
             self.lengths -= 1
 
     def _listed(self) -> Iterator[tuple[str, StoredDocument]]:
         for split in self.splits:
             for document in self.store.documents(split):
                 yield split, document
-
-    def _are_closed(self, separator: int) -> bool:
-        """True if an id ends the first document: it ends all, save one that was cut."""
-        for split, document in self._listed():
-            if document.tokens:
-                last = document.start + document.tokens - 1
-                return bool(self.store.tokens(split)[last : last + 1][0] == separator)
-        return False
 
     @property
     def tokens(self) -> int:
@@ -83,14 +75,14 @@ class Documents:
         self, numbers: NDArray[np.int64], positions: NDArray[np.int64], length: int
     ) -> Iterator[Passage]:
         """The passages at rising (document number, position)."""
-        wanted = iter(zip(numbers.tolist(), positions.tolist(), strict=True))
-        number, position = next(wanted, (-1, 0))
+        places = iter(zip(numbers.tolist(), positions.tolist(), strict=True))
+        number, position = next(places, (-1, 0))
         for i, (split, document) in enumerate(self._listed()):
             tokens = self.store.tokens(split) if i == number else None
             while i == number and tokens is not None:
                 start = document.start + position
                 ids = tokens[start : start + length]
                 yield Passage(document, split, position, int(self.lengths[i]), ids)
-                number, position = next(wanted, (-1, 0))
+                number, position = next(places, (-1, 0))
             if number < 0:
                 return

@@ -24,6 +24,7 @@ class Pieces:
 
     nats: NDArray[np.float32]  # (N, T)
     zlib_bytes: NDArray[np.int64]  # (N) length of the piece's text once zlib packed it
+    document: NDArray[np.int64]  # (N) which document it is from, in their order
 
     @property
     def loss(self) -> NDArray[np.float64]:
@@ -54,4 +55,10 @@ def score_pieces(
     scores = scorer.score(Window(passage.ids, length - 1) for passage in passages)
     texts = (tokenizer.decode(passage.ids.tolist()) for passage in passages)
     packed = [len(zlib.compress(text.encode("utf-8", "replace"))) for text in texts]
-    return Pieces(np.stack([piece.nats for piece in scores]), np.array(packed, np.int64))
+    starts = [(passage.split, passage.document.start) for passage in passages]
+    numbers = {start: number for number, start in enumerate(dict.fromkeys(starts))}
+    return Pieces(
+        nats=np.stack([piece.nats for piece in scores]),
+        zlib_bytes=np.array(packed, np.int64),
+        document=np.array([numbers[start] for start in starts], np.int64),
+    )

@@ -24,16 +24,16 @@ def count_copies(tokens: Tokens, passages: NDArray[np.integer[Any]]) -> NDArray[
     repeated in it. Spans are compared by hashes of 64 bits.
     """
     hashes = span_hashes(passages)  # (N, S)
-    wanted, place = np.unique(hashes, return_inverse=True)
-    counts = np.zeros(len(wanted), np.int64)
-    # Most spans of a text are not wanted. A table of the hashes' first bits tells for nearly all.
+    searched, place = np.unique(hashes, return_inverse=True)
+    counts = np.zeros(len(searched), np.int64)
+    # Few spans of a text are searched for. A table of the hashes' first bits tells for nearly all.
     possible = np.zeros(1 << FILTER_BITS, bool)
-    possible[_first_bits(wanted)] = True
+    possible[_first_bits(searched)] = True
     for start in range(0, len(tokens), CHUNK):
         chunk = span_hashes(tokens[start : start + CHUNK + SPAN - 1])
         chunk = chunk[possible[_first_bits(chunk)]]
-        at = np.minimum(np.searchsorted(wanted, chunk), len(wanted) - 1)
-        counts += np.bincount(at[wanted[at] == chunk], minlength=len(wanted))
+        at = np.minimum(np.searchsorted(searched, chunk), len(searched) - 1)
+        counts += np.bincount(at[searched[at] == chunk], minlength=len(searched))
     return counts[place].reshape(hashes.shape).max(1, initial=0)
 
 

@@ -24,19 +24,19 @@ def short_extraction(run: RunFolder, store: TokenStore) -> ComesBack | None:
     """
     model = load_model(run.last)
     scorer = Scorer(model.net)
-    own, others = (
+    training, unseen = (
         Documents(store, splits, model.tokenizer.end_of_text) for splits in (["train"], HELD_OUT)
     )
-    prefixes = fitting_prefixes(model.net.config.block_size, own)
+    prefixes = fitting_prefixes(model.net.config.block_size, training)
     if not prefixes:
         return None
     prefix = prefixes[-1]
-    passages = own.passages(prefix + CONTINUATION, PASSAGES, seed=0)
+    passages = training.passages(prefix + CONTINUATION, PASSAGES, seed=0)
     whole = score_continuations(scorer, passages, prefix).come_back == CONTINUATION
     once = whole
     if whole.any():  # else there is no need to read the training text for copies
         once = whole[copies_of(passages, store.tokens("train")) == 1]
-    held_out = others.passages(prefix + CONTINUATION, PASSAGES, seed=0)
+    held_out = unseen.passages(prefix + CONTINUATION, PASSAGES, seed=0)
     control = score_continuations(scorer, held_out, prefix).come_back == CONTINUATION
     return ComesBack(
         prefix=prefix,

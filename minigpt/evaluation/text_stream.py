@@ -21,10 +21,10 @@ class TextStream:
         """The text that has become certain with these bytes."""
         text = self._held + self._decoder.decode(token)
         # The stop string that is complete first counts, wherever the tokens happen to end.
-        found = [(at + len(stop), at) for stop in self.stop if (at := text.find(stop)) >= 0]
-        if found:
+        ends = [(at + len(stop), at) for stop in self.stop if (at := text.find(stop)) >= 0]
+        if ends:
             self.stopped = True
-            return text[: min(found)[1]]
+            return text[: min(ends)[1]]
         held = max((_overlap(text, stop) for stop in self.stop), default=0)
         certain = len(text) - held
         self._held = text[certain:]

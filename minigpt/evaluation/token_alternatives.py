@@ -48,12 +48,12 @@ def token_alternatives(
     cut = [[*document_windows(d, separator, net.config.block_size, stride)] for d in documents]
     parts = _score(net, chain.from_iterable(cut), count)
     for windows in cut:
-        own = [*islice(parts, len(windows))]
+        of_document = [*islice(parts, len(windows))]
         yield TokenAlternatives(
-            np.concatenate([part.nats for part in own]),
-            np.concatenate([part.rank for part in own]),
-            np.concatenate([part.ids for part in own]),
-            np.concatenate([part.probabilities for part in own]),
+            np.concatenate([part.nats for part in of_document]),
+            np.concatenate([part.rank for part in of_document]),
+            np.concatenate([part.ids for part in of_document]),
+            np.concatenate([part.probabilities for part in of_document]),
         )
 
 

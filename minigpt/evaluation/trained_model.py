@@ -12,30 +12,25 @@ from omegaconf import OmegaConf
 from minigpt.batches.config import DataConfig
 from minigpt.config import build
 from minigpt.errors import UserError
-from minigpt.model.gpt import GPT, GPTConfig
-from minigpt.runs.checkpoints import find_checkpoint, read_checkpoint
+from minigpt.model.gpt import GPT
 from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.stored_model import read_model
 from minigpt.tokens.document_list import StoredDocument
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.sharded import Tokens
 from minigpt.tokens.store import TokenStore
-from minigpt.tokens.tokenizer import Tokenizer, from_spec
+from minigpt.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a checkpoint holds of a network, in eval mode."""
+    """A network in eval mode, and what it takes to show it text."""
 
     net: GPT
     tokenizer: Tokenizer
+    separator: int | None  # the id that stands between documents; None if it never saw one
     checkpoint: Path
     text: str  # fingerprint of the token store that it was trained on
-
-    @property
-    def separator(self) -> int | None:
-        """The id that stands between documents; None if the network never saw one."""
-        end = self.tokenizer.end_of_text
-        return end if end is not None and end < self.net.config.vocab_size else None
 
 
 def load_model(path: Path, which: str = "best") -> TrainedModel:
@@ -43,18 +38,10 @@ def load_model(path: Path, which: str = "best") -> TrainedModel:
 
     Raises UserError where it is not a checkpoint, or its weights are not of the shape it names.
     """
-    path = find_checkpoint(path, which)
-    checkpoint = read_checkpoint(path)
-    hyper_parameters = checkpoint["hyper_parameters"]
-    net = GPT(GPTConfig(**hyper_parameters["model"]))
-    weights = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        detail = str(error).splitlines()[1].strip()
-        raise UserError(f"{path}: its weights do not fit the model it names: {detail}") from None
-    tokenizer = from_spec(hyper_parameters["tokenizer"])
-    return TrainedModel(net.eval(), tokenizer, path, hyper_parameters["data"]["text"])
+    stored = read_model(path, which)
+    return TrainedModel(
+        stored.network(), stored.tokenizer, stored.separator, stored.checkpoint, stored.text
+    )
 
 
 def training_store(run: RunFolder, model: TrainedModel) -> TokenStore:

@@ -51,7 +51,8 @@ def document_windows(
     `stride`, at most block_size, with block_size - stride tokens or more of context before them.
     The last window begins as early as it can, so its tokens have more context.
     """
-    sequence = ids if separator is None else np.concatenate([[separator], ids])
+    # In the text's own type: a plain list would make 8 bytes of each id.
+    sequence = ids if separator is None else np.concatenate([np.array([separator], ids.dtype), ids])
     end = min(len(sequence), block_size + 1)
     scored_until = 1
     while end > scored_until:
@@ -143,8 +144,8 @@ def score_documents(
     )
     to_score, to_count = tee(windows)
     scores = scorer.score(chain.from_iterable(to_score))
-    for own in to_count:
-        yield _joined([*islice(scores, len(own))])
+    for of_document in to_count:
+        yield _joined([*islice(scores, len(of_document))])
 
 
 def _joined(parts: list[WindowScores]) -> WindowScores:

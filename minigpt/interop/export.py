@@ -8,9 +8,9 @@ from typing import Any
 from minigpt.interop import gguf_format, hugging_face, onnx_format
 from minigpt.interop.model_card import CARD, model_card
 from minigpt.interop.new_folder import check_replaceable, replace_folder
-from minigpt.interop.trained import Trained, read_trained
+from minigpt.runs.stored_model import StoredModel, read_model
 
-FORMATS: dict[str, Callable[[Trained, Path], dict[str, Any]]] = {
+FORMATS: dict[str, Callable[[StoredModel, Path], dict[str, Any]]] = {
     "hf": hugging_face.write_hugging_face,
     "onnx": onnx_format.write_onnx,
     "gguf": gguf_format.write_gguf,
@@ -39,11 +39,11 @@ def export(
     cannot hold the model, or where a package is missing; then nothing has changed.
     """
     check_replaceable(folder, NAMES, force)
-    trained = read_trained(path, which)
+    model = read_model(path, which)
     with replace_folder(folder) as new:
-        figures = FORMATS[format](trained, new)
-        (new / CARD).write_text(model_card(trained, format), "utf-8")
+        figures = FORMATS[format](model, new)
+        (new / CARD).write_text(model_card(model, format), "utf-8")
         files = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
     return Exported(
-        str(folder), format, str(trained.checkpoint), trained.shape.vocab_size, files, figures
+        str(folder), format, str(model.checkpoint), model.shape.vocab_size, files, figures
     )

@@ -11,7 +11,7 @@ from minigpt.interop.gpt2_config import LAYER_NORM_EPSILON, check_gpt2_can_hold
 from minigpt.interop.gpt2_weights import to_gpt2_weights
 from minigpt.interop.tokenizer_files import to_tokenizers
 from minigpt.interop.tokenizer_match import parts_of
-from minigpt.interop.trained import Trained
+from minigpt.runs.stored_model import StoredModel
 from minigpt.tokens.tokenizer import END_OF_TEXT
 
 MODEL = "model.gguf"
@@ -27,7 +27,7 @@ OTHER_PARTS = {
 }  # fmt: skip
 
 
-def write_gguf(trained: Trained, folder: Path) -> dict[str, Any]:
+def write_gguf(model: StoredModel, folder: Path) -> dict[str, Any]:
     """Write model.gguf in float32.
 
     Raises UserError where the package is missing, or the format cannot hold the model.
@@ -38,8 +38,8 @@ def write_gguf(trained: Trained, folder: Path) -> dict[str, Any]:
         raise UserError(
             f"--format gguf needs the package {error.name}: pip install 'minigpt[export]'"
         ) from None
-    shape = trained.shape
-    _check(trained)
+    shape = model.shape
+    _check(model)
     path = folder / MODEL
     writer = gguf.GGUFWriter(path, "gpt2")
     writer.add_name("minigpt")
@@ -50,8 +50,8 @@ def write_gguf(trained: Trained, folder: Path) -> dict[str, Any]:
     writer.add_head_count(shape.n_head)
     writer.add_layer_norm_eps(LAYER_NORM_EPSILON)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    _add_tokenizer(writer, trained)
-    tensors = gguf_tensors(trained)
+    _add_tokenizer(writer, model)
+    tensors = gguf_tensors(model)
     for name, value in tensors.items():
         writer.add_tensor(name, value)
     writer.write_header_to_file()
@@ -66,8 +66,8 @@ def write_gguf(trained: Trained, folder: Path) -> dict[str, Any]:
     return {"tensors": len(tensors)}
 
 
-def _check(trained: Trained) -> None:
-    shape = trained.shape
+def _check(model: StoredModel) -> None:
+    shape = model.shape
     check_gpt2_can_hold(shape)
     if shape.mlp_ratio != 4:
         raise UserError(
@@ -79,18 +79,18 @@ def _check(trained: Trained) -> None:
             f"model.activation={shape.activation}: a GPT-2 in GGUF has gelu_tanh; train with "
             "model.activation=gelu_tanh, or use --format hf"
         )
-    if trained.tokenizer.name != "gpt2":
+    if model.tokenizer.name != "gpt2":
         raise UserError(
-            f"data.tokenizer={trained.tokenizer.name}: a GPT-2 in GGUF has GPT-2's tokenizer; "
+            f"data.tokenizer={model.tokenizer.name}: a GPT-2 in GGUF has GPT-2's tokenizer; "
             "train with data.tokenizer=gpt2, or use --format hf"
         )
 
 
-def _add_tokenizer(writer: Any, trained: Trained) -> None:
+def _add_tokenizer(writer: Any, model: StoredModel) -> None:
     import gguf
 
-    n_vocab = trained.shape.vocab_size
-    library = to_tokenizers(trained.tokenizer, n_vocab)
+    n_vocab = model.shape.vocab_size
+    library = to_tokenizers(model.tokenizer, n_vocab)
     if library is None:
         raise UserError(
             f"model.vocab_size={n_vocab}: a GPT-2 in GGUF needs an id for each of the 256 bytes; "
@@ -104,7 +104,7 @@ def _add_tokenizer(writer: Any, trained: Trained) -> None:
         if i in words:
             tokens.append(words[i])
             kinds.append(types.NORMAL)
-        elif i == trained.separator:
+        elif i == model.separator:
             tokens.append(END_OF_TEXT)
             kinds.append(types.CONTROL)
         else:
@@ -115,16 +115,16 @@ def _add_tokenizer(writer: Any, trained: Trained) -> None:
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges([" ".join(pair) for pair in merges])
-    if trained.separator is not None:
-        writer.add_bos_token_id(trained.separator)
-        writer.add_eos_token_id(trained.separator)
+    if model.separator is not None:
+        writer.add_bos_token_id(model.separator)
+        writer.add_eos_token_id(model.separator)
     writer.add_add_bos_token(False)
 
 
-def gguf_tensors(trained: Trained) -> dict[str, NDArray[np.float32]]:
+def gguf_tensors(model: StoredModel) -> dict[str, NDArray[np.float32]]:
     """The weights under GGUF's names; linear layers are stored as (out, in), as ours are."""
     tensors = {}
-    for name, value in to_gpt2_weights(trained.shape, trained.weights).items():
+    for name, value in to_gpt2_weights(model.shape, model.weights).items():
         place, _, kind = name.rpartition(".")
         if place in OTHER_PARTS:
             gguf_name = f"{OTHER_PARTS[place]}.{kind}"

@@ -8,8 +8,9 @@ from safetensors import SafetensorError, safe_open
 
 from minigpt.errors import UserError
 from minigpt.interop.gpt2_config import from_gpt2_config
-from minigpt.interop.gpt2_weights import Weights, from_gpt2_weights
+from minigpt.interop.gpt2_weights import from_gpt2_weights
 from minigpt.model.gpt import GPTConfig
+from minigpt.runs.stored_model import Weights
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

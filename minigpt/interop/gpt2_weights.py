@@ -13,8 +13,7 @@ from minigpt.errors import UserError
 from minigpt.interop.gpt2_config import check_gpt2_can_hold
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.positions import position_embedding
-
-Weights = dict[str, Tensor]
+from minigpt.runs.stored_model import Weights
 
 PREFIX = "transformer."  # of every name but the head's; GPT-2 as published has none
 HEAD = "lm_head.weight"

@@ -1,9 +1,10 @@
 """README.md of an exported model: what it is, how it was trained, and its figures."""
 
 from minigpt.errors import UserError
-from minigpt.interop.trained import Trained
 from minigpt.model.gpt import count_parameters
 from minigpt.model.loss import perplexity
+from minigpt.runs.run_folder import run_of
+from minigpt.runs.stored_model import StoredModel
 from minigpt.runs.summary import Summary
 from minigpt.version import code_commit
 
@@ -45,16 +46,16 @@ llama-cli -m model.gguf -p "Once upon a time"
 }
 
 
-def model_card(trained: Trained, format: str) -> str:
+def model_card(model: StoredModel, format: str) -> str:
     """Markdown; a run's figures are in it where the checkpoint still lies in its run folder."""
-    shape, tokenizer = trained.shape, trained.tokenizer
+    shape, tokenizer = model.shape, model.tokenizer
     rows = {
         "parameters": f"{sum(count_parameters(shape).values()):,}",
         "layers, heads, width": f"{shape.n_layer}, {shape.n_head}, {shape.n_embd}",
         "context": f"{shape.block_size} tokens",
         "vocabulary": f"{shape.vocab_size:,} ids, tokenizer {tokenizer.name}",
-        **_figures(trained),
-        "fingerprint of the text": f"`{trained.text}`" if trained.text else "not recorded",
+        **_figures(model),
+        "fingerprint of the text": f"`{model.text}`" if model.text else "not recorded",
         "fingerprint of the tokenizer": f"`{tokenizer.fingerprint}`",
         "exported by": f"minigpt, commit {code_commit() or 'unknown'}",
     }
@@ -64,16 +65,19 @@ def model_card(trained: Trained, format: str) -> str:
     return f"{head}# A small GPT, trained with minigpt\n\n{use}\n| | |\n|---|---|\n{table}\n"
 
 
-def _figures(trained: Trained) -> dict[str, str]:
-    try:
-        summary = trained.run.read_summary()
-    except UserError:  # the checkpoint was moved, or it was imported
+def _figures(model: StoredModel) -> dict[str, str]:
+    run = run_of(model.checkpoint)
+    if run is None:  # the checkpoint was moved, or it was imported
         return {}
-    figures = {"trained by": f"`{summary.command}`", "weights of step": f"{trained.step:,}"}
-    loss = _held_out_loss(summary, trained.step)
+    try:
+        summary = run.read_summary()
+    except UserError:
+        return {}
+    figures = {"trained by": f"`{summary.command}`", "weights of step": f"{model.step:,}"}
+    loss = _held_out_loss(summary, model.step)
     if loss is not None:
         figures["held-out loss"] = _loss(loss)
-    if summary.test is not None and summary.best and summary.best.step == trained.step:
+    if summary.test is not None and summary.best and summary.best.step == model.step:
         figures["test loss"] = _loss(summary.test.loss)
     if summary.data is not None:
         tokens = summary.data.tokens["train"]

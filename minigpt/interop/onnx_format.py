@@ -7,8 +7,8 @@ import torch
 
 from minigpt.errors import UserError
 from minigpt.interop.tokenizer_files import FILES, write_tokenizer
-from minigpt.interop.trained import Trained
 from minigpt.model.gpt import GPT
+from minigpt.runs.stored_model import StoredModel
 
 MODEL = "model.onnx"
 NAMES = (MODEL, *FILES)
@@ -17,7 +17,7 @@ TOLERANCE = 1e-4  # of logits, relative where they are larger than 1
 LARGEST = 2**31 - 2**20  # bytes; a file of ONNX holds less than 2 GiB
 
 
-def write_onnx(trained: Trained, folder: Path) -> dict[str, Any]:
+def write_onnx(model: StoredModel, folder: Path) -> dict[str, Any]:
     """Write an ONNX folder, with the largest difference of a logit from the network's own.
 
     Raises UserError where the packages are missing, or the model is too large for one file.
@@ -31,16 +31,16 @@ def write_onnx(trained: Trained, folder: Path) -> dict[str, Any]:
         raise UserError(
             f"--format onnx needs the package {error.name}: pip install 'minigpt[export]'"
         ) from None
-    net = trained.network()
+    net = model.network()
     if sum(p.numel() for p in net.parameters()) * 4 > LARGEST:
         raise UserError("--format onnx: the model is larger than 2 GiB; use --format hf")
-    model = onnx_graph(trained.shape, trained.weights)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(folder / MODEL))
+    graph = onnx_graph(model.shape, model.weights)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(folder / MODEL))
     session = onnxruntime.InferenceSession(str(folder / MODEL), providers=["CPUExecutionProvider"])
     difference = _check_logits(net, session)
     has_tokenizer = write_tokenizer(
-        trained.tokenizer, trained.shape.vocab_size, trained.shape.block_size, folder
+        model.tokenizer, model.shape.vocab_size, model.shape.block_size, folder
     )
     return {"max_difference": difference, "tokenizer_files": has_tokenizer}
 

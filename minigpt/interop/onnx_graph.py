@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from minigpt.interop.gpt2_config import LAYER_NORM_EPSILON
-from minigpt.interop.gpt2_weights import Weights, position_table
+from minigpt.interop.gpt2_weights import position_table
 from minigpt.model.block import ACTIVATIONS
 from minigpt.model.gpt import GPTConfig
+from minigpt.runs.stored_model import Weights
 
 OPSET = 20  # the first with Gelu
 

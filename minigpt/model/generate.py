@@ -63,10 +63,10 @@ class Continuation:
     @torch.inference_mode()
     def probabilities(self) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
         """Of the tokens chosen last: under the network's own distribution, and as sampled."""
-        own = self.logits.float().softmax(-1).gather(1, self.tokens)[:, 0]
+        raw = self.logits.float().softmax(-1).gather(1, self.tokens)[:, 0]
         if self.sampling.greedy:
-            return own, torch.ones_like(own)
-        return own, self.distribution.gather(1, self.tokens)[:, 0]
+            return raw, torch.ones_like(raw)
+        return raw, self.distribution.gather(1, self.tokens)[:, 0]
 
     @torch.inference_mode()
     def keep(self, rows: list[int]) -> None:

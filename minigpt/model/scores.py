@@ -123,8 +123,8 @@ def _score_rows(head: Head, hidden: Float[Tensor, "R C"], targets: Int[Tensor, "
         x = logits.float().sub_(t[:, None])  # (R, K)
         # The product may round the target's own logit to another number.
         column = targets - start
-        own = ((column >= 0) & (column < x.shape[1])).nonzero()[:, 0]
-        x[own, column[own]] = 0
+        rows = ((column >= 0) & (column < x.shape[1])).nonzero()[:, 0]
+        x[rows, column[rows]] = 0
         # Comparing into float32 and summing that is the fastest way to count.
         is_more = is_more if is_more.shape == x.shape else torch.empty_like(x)
         rank += torch.gt(x, 0, out=is_more).sum(1)

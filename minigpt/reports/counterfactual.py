@@ -1,6 +1,6 @@
 """The documents that are known only when trained on, as a section of a sweep's report."""
 
-from minigpt.evaluation.counterfactual import Counterfactual, KnownDocument
+from minigpt.evaluation.counterfactual import Counterfactual, CounterfactualDocument
 from minigpt.reports.reproduction import Section
 from minigpt.reports.text import shortened
 
@@ -39,7 +39,9 @@ def sentences(result: Counterfactual) -> list[str]:
         )
     else:
         lines.append(
-            f"{result.beyond_chance:,} documents are more than two standard errors above 0."
+            f"{result.beyond_chance:,} documents are more than two standard errors above 0, "
+            f"{result.below_chance:,} more than two below it. Training cannot make a document less "
+            "known, so about as many of the first are chance as there are of the second."
         )
     if result.left_out:
         lines.append(
@@ -49,7 +51,7 @@ def sentences(result: Counterfactual) -> list[str]:
     return lines
 
 
-def _row(document: KnownDocument) -> list[str]:
+def _row(document: CounterfactualDocument) -> list[str]:
     return [
         shortened(document.name),
         f"{document.memorization:.3f}",

@@ -48,7 +48,9 @@ def print_evaluation(
         console.print(Text.assemble((f"{name:<9}", "bold"), text))
     if out is not None:
         written = f"{display_path(out.evaluation.resolve())}, {out.documents.name}"
-        console.print(Text.assemble(("written  ", "bold"), written), soft_wrap=True)
+    else:
+        written = "nothing; --out FOLDER writes the figures and a row for each document"
+    console.print(Text.assemble(("written  ", "bold"), written), soft_wrap=True)
 
 
 def notes(evaluation: Evaluation) -> list[tuple[str, str]]:

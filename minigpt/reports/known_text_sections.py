@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from minigpt.evaluation.extraction import CONTINUATION, KnownDocument
-from minigpt.evaluation.longest_spans import Span
+from minigpt.evaluation.longest_spans import RecalledSpan
 from minigpt.evaluation.memorization_result import Memorization
 from minigpt.evaluation.repetition import SPAN
 from minigpt.reports.page_section import Quotation, Section
 
 
-def spans_section(found: Memorization) -> Section:
-    longest = found.train_spans[0]
+def spans_section(memory: Memorization) -> Section:
+    longest = memory.train_spans[0]
     sentences = [
         f"The longest has {longest.tokens:,} tokens, from token {longest.position:,} of "
         f"{longest.document}. The text that was given is grey; what the network wrote by itself "
@@ -20,17 +20,17 @@ def spans_section(found: Memorization) -> Section:
     ]
     if longest.tokens < CONTINUATION:
         sentences.append(f"No passage comes back whole: none has {CONTINUATION} tokens.")
-    documents = {(d.name, d.split): f"document-{i}" for i, d in enumerate(found.train.documents)}
-    quotations = [_quotation(span, documents) for span in found.train_spans]
-    if found.held_out_spans:
+    documents = {(d.name, d.split): f"document-{i}" for i, d in enumerate(memory.train.documents)}
+    quotations = [_quotation(span, documents) for span in memory.train_spans]
+    if memory.held_out_spans:
         sentences.append(
             "Spans of held-out text, marked as such, are the control: the network never saw them."
         )
-        quotations += [_quotation(span, documents) for span in found.held_out_spans[:3]]
+        quotations += [_quotation(span, documents) for span in memory.held_out_spans[:3]]
     return Section("What comes back", sentences, quotations=quotations)
 
 
-def _quotation(span: Span, documents: dict[tuple[str, str], str]) -> Quotation:
+def _quotation(span: RecalledSpan, documents: dict[tuple[str, str], str]) -> Quotation:
     end = span.position + span.tokens
     if span.copies == 0:
         copies = f"no {SPAN} tokens of it stand in the training text"
@@ -43,7 +43,7 @@ def _quotation(span: Span, documents: dict[tuple[str, str], str]) -> Quotation:
         source=span.document,
         note=f"tokens {span.position:,} to {end:,} ({span.tokens:,}); {held_out}{copies}; the "
         f"{CONTINUATION} tokens from there are drawn with probability {span.probability:.2g}",
-        given=span.prefix,
+        prefix=span.prefix,
         text=span.text,
     )
 

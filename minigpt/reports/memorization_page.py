@@ -7,13 +7,12 @@ from rich.console import Console
 
 from minigpt.command_lines import display_path
 from minigpt.evaluation.memorization_result import Memorization
-from minigpt.evaluation.memory_verdict import SENTENCES
 from minigpt.reports.page_section import Section
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Summary
 
 
-def memorization_html(run: RunFolder, found: Memorization, sections: Sequence[Section]) -> str:
+def memorization_html(run: RunFolder, memory: Memorization, sections: Sequence[Section]) -> str:
     """The page as one file that needs no network."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("minigpt.reports", ""),
@@ -22,16 +21,16 @@ def memorization_html(run: RunFolder, found: Memorization, sections: Sequence[Se
     )
     return environment.get_template("memorization.html.jinja").render(
         title=f"Memory or learning: {display_path(run.path.resolve())}",
-        subtitle=subtitle(run.read_summary(), found),
-        verdict=SENTENCES[found.verdict],
-        reasons=found.reasons,
+        subtitle=subtitle(run.read_summary(), memory),
+        verdict=memory.judgement.sentence,
+        reasons=memory.judgement.reasons,
         sections=sections,
     )
 
 
-def subtitle(summary: Summary, found: Memorization) -> str:
+def subtitle(summary: Summary, memory: Memorization) -> str:
     """What was measured, and how often the network read its text."""
-    parts = [f"the weights of {found.checkpoint}"]
+    parts = [f"the weights of {memory.checkpoint}"]
     if summary.parameters:
         parts.append(f"{summary.parameters:,} parameters")
     if summary.data and (tokens := summary.data.tokens.get("train")):
@@ -44,14 +43,16 @@ def subtitle(summary: Summary, found: Memorization) -> str:
     return ", ".join(parts)
 
 
-def print_memorization(run: RunFolder, found: Memorization, console: Console | None = None) -> None:
+def print_memorization(
+    run: RunFolder, memory: Memorization, console: Console | None = None
+) -> None:
     """Print the verdict, its reasons, the longest span, and where the page is."""
     console = console or Console(highlight=False)
-    console.print(SENTENCES[found.verdict], style="bold", markup=False)
-    for reason in found.reasons:
+    console.print(memory.judgement.sentence, style="bold", markup=False)
+    for reason in memory.judgement.reasons:
         console.print(f"- {reason}", markup=False)
-    if found.train_spans:
-        span = found.train_spans[0]
+    if memory.train_spans:
+        span = memory.train_spans[0]
         console.print(
             f"- The longest span that comes back has {span.tokens:,} tokens: {span.document}, "
             f"from token {span.position:,}.",

@@ -53,21 +53,21 @@ def _shares(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
-def membership_plot(found: Membership) -> str:
+def membership_plot(measured: Membership) -> str:
     """The losses of both sides, and the ROC curve by loss."""
-    own, others = np.array(found.train_losses), np.array(found.held_out_losses)
+    training, others = np.array(measured.train_losses), np.array(measured.held_out_losses)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         losses, curve = figure.subplots(1, 2, width_ratios=(1.6, 1))
-        bins = np.histogram_bin_edges(np.concatenate([own, others]), 40)
-        for values, look in ((own, OWN), (others, OTHER)):
+        bins = np.histogram_bin_edges(np.concatenate([training, others]), 40)
+        for values, look in ((training, OWN), (others, OTHER)):
             weights = np.full(len(values), 1 / len(values))
             losses.hist(values, bins, weights=weights, histtype="step", linewidth=1.5, **look)
-        losses.set_xlabel(f"loss of a piece of {found.piece_tokens} tokens (nats a token)")
+        losses.set_xlabel(f"loss of a piece of {measured.piece_tokens} tokens (nats a token)")
         losses.set_ylabel("share of the pieces")
         losses.yaxis.set_major_formatter(PercentFormatter(1.0))
         losses.legend()
-        curve.plot(*roc(-own, -others), color=COLOURS[3])
+        curve.plot(*roc(-training, -others), color=COLOURS[3])
         curve.plot((0, 1), (0, 1), color=INK, linewidth=0.8, linestyle=":", label="chance")
         curve.set_xlabel("held-out pieces taken for training text")
         curve.set_ylabel("training pieces found")
@@ -78,12 +78,12 @@ def membership_plot(found: Membership) -> str:
         return svg(figure, None)
 
 
-def capacity_plot(found: Capacity) -> str:
+def capacity_plot(capacity: Capacity) -> str:
     """Bits of the text, bits known of it, and bits that the weights have room for."""
     bars: Sequence[tuple[str, float, str]] = (
-        ("room in the weights", found.capacity_bits, COLOURS[4]),
-        ("the training text", found.text_bits, COLOURS[2]),
-        ("known of the text", found.known_bits, COLOURS[3]),
+        ("room in the weights", capacity.capacity_bits, COLOURS[4]),
+        ("the training text", capacity.text_bits, COLOURS[2]),
+        ("known of the text", capacity.known_bits, COLOURS[3]),
     )
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.9), layout="constrained")

@@ -2,7 +2,7 @@
 
 from minigpt.evaluation.capacity import BITS_PER_PARAMETER, Capacity
 from minigpt.evaluation.extraction import CONTINUATION, DRAWS, Extraction
-from minigpt.evaluation.membership import FALSE_POSITIVES, SPLITS, Membership
+from minigpt.evaluation.membership import FALSE_POSITIVES, Measure, Membership
 from minigpt.evaluation.memorization_result import Losses, Memorization
 from minigpt.evaluation.repetition import SPAN
 from minigpt.reports.canaries import canary_section
@@ -11,24 +11,24 @@ from minigpt.reports.memorization_plots import capacity_plot, extraction_plot, m
 from minigpt.reports.page_section import Section
 
 
-def memorization_sections(found: Memorization) -> list[Section]:
+def memorization_sections(memory: Memorization) -> list[Section]:
     """The sections of the page, in order."""
-    sections = [_extraction(found)]
-    if found.train_spans:
-        sections.append(spans_section(found))
-    if found.train.documents:
-        sections.append(documents_section(found.train.documents))
-    if found.membership and found.losses:
-        sections.append(_membership(found.membership, found.losses))
-    if found.capacity:
-        sections.append(_capacity(found.capacity))
-    if found.canaries:
-        sections.append(canary_section(found.canaries))
+    sections = [_extraction(memory)]
+    if memory.train_spans:
+        sections.append(spans_section(memory))
+    if memory.train.documents:
+        sections.append(documents_section(memory.train.documents))
+    if memory.membership and memory.losses:
+        sections.append(_membership(memory.membership, memory.losses))
+    if memory.capacity:
+        sections.append(_capacity(memory.capacity))
+    if memory.canaries:
+        sections.append(canary_section(memory.canaries))
     return sections
 
 
-def _extraction(found: Memorization) -> Section:
-    train, held_out = found.train, found.held_out
+def _extraction(memory: Memorization) -> Section:
+    train, held_out = memory.train, memory.held_out
     prefix = train.recalls[-1].prefix
     sentences = [
         f"Given {prefix} tokens, greedy continuation brings back the next {CONTINUATION} word for "
@@ -51,8 +51,8 @@ def _extraction(found: Memorization) -> Section:
     ]  # fmt: skip
     if train.too_short:
         notes.append(f"Left out: {train.too_short:,} training documents too short for it.")
-    if found.prefixes_left_out:
-        left_out = " and ".join(map(str, found.prefixes_left_out))
+    if memory.prefixes_left_out:
+        left_out = " and ".join(map(str, memory.prefixes_left_out))
         notes.append(
             f"A prefix of {left_out} tokens is left out: with {CONTINUATION} tokens to come it is "
             "longer than the context or than every document."
@@ -91,62 +91,76 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 
-def _membership(found: Membership, losses: Losses) -> Section:
-    best, blind = found.measures[0], found.measures[-1]
-    few = found.others < 1 / FALSE_POSITIVES
+def _membership(measured: Membership, losses: Losses) -> Section:
+    best, blind = measured.measures[0], measured.measures[-1]
+    few = measured.others < 1 / FALSE_POSITIVES
     sentences = [
         f"By its loss, a piece of the training text is told from a piece of held-out text with an "
         f"AUC of {best.auc:.3f} (0.5 is chance, 1 is certain). The losses are {losses.train:.2f} "
         f"and {losses.held_out:.2f} nats a token; token frequencies alone need "
         f"{losses.unigram:.2f} on held-out text.",
-        f"Control: between two random halves of the held-out text the AUC is {best.halves_auc:.3f} "
-        f"on average over {SPLITS:,} splits, with a standard deviation of "
-        f"{best.halves_deviation:.3f}, which is what chance makes of so few pieces.",
+        _control(best),
         f"Without any network, the packed length alone has an AUC of {blind.auc:.3f}. Where that "
         "is far from 0.5 the two texts differ by more than training, and the other rows overstate "
         "what the network remembers.",
     ]
     notes = [
-        f"{found.members:,} training and {found.others:,} held-out pieces of {found.piece_tokens} "
-        "tokens each, so that length tells nothing. Scores: the loss (Yeom et al., 2018), the loss "
-        "over the length of the text packed by zlib (Carlini et al., 2021), and Min-K%, the mean "
-        "over the fifth of the tokens that is least likely (Shi et al., 2024).",
+        f"{measured.members:,} training and {measured.others:,} held-out pieces of "
+        f"{measured.piece_tokens} tokens each, so that length tells nothing. Scores: the loss "
+        "(Yeom et al., 2018), the loss over the length of the text packed by zlib (Carlini et al., "
+        "2021), and Min-K%, the mean over the fifth of the tokens that is least likely (Shi et "
+        "al., 2024).",
         "It shows that training left a trace, not that the text can be read from it. The standard "
         "error (Hanley and McNeil, 1982) takes the pieces as independent, though those of one "
         "document are alike.",
     ]
     if few:
         notes.append(
-            f"With {found.others:,} held-out pieces, {FALSE_POSITIVES:.0%} of them is less than "
+            f"With {measured.others:,} held-out pieces, {FALSE_POSITIVES:.0%} of them is less than "
             "one: the last column is the share of training pieces above them all."
         )
-    columns = ["score", "AUC", "error", "halves", "deviation",
+    columns = ["score", "AUC", "error", "control", "its error",
                f"found at {FALSE_POSITIVES:.0%} false"]  # fmt: skip
     rows = [
-        [m.name, f"{m.auc:.3f}", f"{m.error:.3f}", f"{m.halves_auc:.3f}",
-         f"{m.halves_deviation:.3f}", f"{m.true_positives:.1%}"]
-        for m in found.measures
+        [m.name, f"{m.auc:.3f}", f"{m.error:.3f}", _number(m.control),
+         _number(m.control_error), f"{m.true_positives:.1%}"]
+        for m in measured.measures
     ]  # fmt: skip
     return Section(
-        "Membership", sentences, columns, rows, plot=membership_plot(found),
+        "Membership", sentences, columns, rows, plot=membership_plot(measured),
         caption="Left: the losses of both sides. Right: the ROC curve by loss.", notes=notes,
     )  # fmt: skip
 
 
-def _capacity(found: Capacity) -> Section:
+def _control(by_loss: Measure) -> str:
+    if by_loss.control is None:
+        return "Control: there is only one held-out document, so none can be told from another."
+    return (
+        "Control: every other held-out document is told from the rest of them with an AUC of "
+        f"{by_loss.control:.3f} (standard error {by_loss.control_error:.3f}). Neither half was "
+        "trained on, so it has to be chance."
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _capacity(capacity: Capacity) -> Section:
     return Section(
         "Capacity",
         [
-            f"The network saves {found.known_bits:,.0f} bits of the training text's "
-            f"{found.text_bits:,.0f} ({found.known:.0%}). At {BITS_PER_PARAMETER} bits a parameter "
-            f"(Morris et al., 2025) its {found.parameters:,} parameters have room for "
-            f"{found.capacity_bits:,.0f}: it uses {found.used:.2%} of that.",
+            f"The network saves {capacity.known_bits:,.0f} bits of the training text's "
+            f"{capacity.text_bits:,.0f} ({capacity.known:.0%}). At {BITS_PER_PARAMETER} bits a "
+            f"parameter (Morris et al., 2025) its {capacity.parameters:,} parameters have room for "
+            f"{capacity.capacity_bits:,.0f}: it uses {capacity.used:.2%} of that.",
         ],
-        plot=capacity_plot(found),
+        plot=capacity_plot(capacity),
         notes=[
-            f"A piece counts for its bits below {found.reference_nats:.2f} nats a token, the rate "
-            "of text that was not trained on: the network's own held-out loss, or that of token "
-            "frequencies if it is lower. What held-out pieces are below it by chance is taken off.",
+            f"A piece counts for its bits below {capacity.reference_nats:.2f} nats a token, the "
+            "rate of text that was not trained on: the network's own held-out loss, or that of "
+            "token frequencies if it is lower. What held-out pieces are below it by chance is "
+            "taken off.",
             "It is an estimate from above. A model that learned the language from other text would "
             "need fewer bits as well, and that part is learning; and the capacity was measured on "
             "random tokens, with parameters that all of the text can use.",

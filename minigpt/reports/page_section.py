@@ -10,7 +10,7 @@ class Quotation:
     target: str  # id of the element that the source links to
     source: str
     note: str
-    given: str
+    prefix: str
     text: str
 
 

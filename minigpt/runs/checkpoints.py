@@ -11,6 +11,14 @@ from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig
 from minigpt.runs.run_folder import RunFolder
 
+# Where the dicts of a checkpoint lie that every reader of one needs.
+PARTS = (
+    ("hyper_parameters", "model"),
+    ("hyper_parameters", "tokenizer"),
+    ("hyper_parameters", "data"),
+    ("state_dict",),
+)
+
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content on the CPU; nothing in the file is executed.
@@ -28,12 +36,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a readable checkpoint ({type(error).__name__}); it is damaged or "
             "another kind of file"
         ) from None
-    hyper_parameters = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
-    if not isinstance(hyper_parameters, dict) or not isinstance(
-        hyper_parameters.get("model"), dict
-    ):
-        raise UserError(f"{path} is not a minigpt checkpoint: it names no model")
-    return checkpoint
+    missing = _missing_part(checkpoint)
+    if missing is not None:
+        raise UserError(f"{path} is not a minigpt checkpoint: it has no {missing}")
+    return dict(checkpoint)
+
+
+def _missing_part(checkpoint: Any) -> str | None:
+    """What a checkpoint of this project has and this content lacks; None where it has all."""
+    for keys in PARTS:
+        content = checkpoint
+        for key in keys:
+            content = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(content, dict):
+            return " ".join(keys)
+    if not isinstance(checkpoint["hyper_parameters"]["data"].get("text"), str):
+        return "fingerprint of its text"
+    return None
 
 
 def find_checkpoint(path: Path, which: str = "last") -> Path:
@@ -92,4 +111,6 @@ def _fixed(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
         for key, value in hyper_parameters[section].items()
     }
     decay = hyper_parameters["optimizer"]["decay"]
+    # Whether the id that ends a text stands in it follows from the text's fingerprint.
+    fixed.pop("data.end_of_text", None)
     return {**defaults, **fixed, "seed": hyper_parameters["seed"], "optimizer.decay": decay}

@@ -138,6 +138,14 @@ class RunFolder:
         write_file(self.summary, summary.model_dump_json(indent=2) + "\n")
 
 
+def run_of(path: Path) -> RunFolder | None:
+    """The run whose folder a path is, or whose checkpoint; None where it is neither."""
+    folder = path if path.is_dir() else path.absolute().parent.parent
+    run = RunFolder(folder)
+    is_of_run = path.is_dir() or path.absolute().parent == run.checkpoints
+    return run if is_of_run and run.has_run else None
+
+
 def find_run_folders(place: Path) -> list[RunFolder]:
     """Every run in and below a folder, in no particular order.
 

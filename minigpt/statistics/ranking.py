@@ -1,10 +1,9 @@
 """How well a score ranks one group above another: AUC, its error, and rates at a threshold.
 
-Shapes: P positives, N negatives, S splits.
+Shapes: P positives, N negatives.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,8 @@ def auc(positives: Values, negatives: Values) -> float:
     The area under the ROC curve (Mann and Whitney, 1947).
     """
     ranks = _ranks(np.concatenate([positives, negatives]))
-    return float(_auc_of_rank_sum(ranks[: len(positives)].sum(), len(positives), len(negatives)))
+    P, N = len(positives), len(negatives)
+    return float((ranks[:P].sum() - P * (P + 1) / 2) / (P * N))
 
 
 def auc_error(area: float, positives: int, negatives: int) -> float:
@@ -53,29 +53,8 @@ def roc(positives: Values, negatives: Values) -> tuple[list[float], list[float]]
     return false, true
 
 
-@dataclass(frozen=True)
-class HalvesAuc:
-    """The AUC between random halves of one group, over many splits."""
-
-    mean: float
-    deviation: float  # standard deviation over the splits: what chance makes of one of them
-
-
-def auc_of_halves(values: Values, splits: int, seed: int) -> HalvesAuc:
-    """(N) scores of one group -> the AUC between its random halves, which is chance by design."""
-    rng = np.random.default_rng(seed)
-    half = len(values) // 2
-    orders = rng.permuted(np.broadcast_to(_ranks(values), (splits, len(values))), axis=1)  # (S, N)
-    areas = _auc_of_rank_sum(orders[:, :half].sum(1), half, len(values) - half)  # (S)
-    return HalvesAuc(float(areas.mean()), float(areas.std()))
-
-
 def _ranks(values: Values) -> NDArray[np.float64]:
     """(N) -> ranks from 1; equal values share the mean of theirs."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[place]
-
-
-def _auc_of_rank_sum(total: NDArray[np.float64], positives: int, negatives: int) -> Values:
-    return (total - positives * (positives + 1) / 2) / (positives * negatives)

@@ -75,6 +75,15 @@ class TokenStore:
         return damaged
 
 
+def ends_documents(store: TokenStore, split: str, separator: int) -> bool:
+    """True if an id ends a split's first document: then it ends all that were not cut."""
+    for document in store.documents(split):
+        if document.tokens:
+            last = document.start + document.tokens - 1
+            return bool(store.tokens(split)[last : last + 1][0] == separator)
+    return False
+
+
 def _check_size(path: Path, expected: int) -> None:
     try:
         found = path.stat().st_size

@@ -52,18 +52,19 @@ def test_a_run_ends_with_the_figures_that_the_command_gives_again(run, type_mini
     assert found["bits_per_byte"] == found["splits"]["test"]["bits_per_byte"]
 
 
-def test_the_figures_are_printed_with_how_they_were_made(run, type_minigpt):
-    typed = type_minigpt("evaluate", str(run), "--stride", "2", "--split", "val")
+def test_the_figures_are_printed_with_how_they_were_made(run, type_minigpt, tmp_path):
+    typed = type_minigpt("evaluate", str(run), "--stride", "2", "--split", "val", "--out", "there")
     assert (typed.code, typed.err) == (0, "")
     text = " ".join(typed.out.split())
     for part in (
         "windows of 8 tokens that move on by 2",
         "its first one is not scored, since the model knows no separator",
         "the run's validation loss differs a little: it reads the split as one stream",
-        f"written {run.parent.parent.name}/{run.parent.name}/{run.name}/evaluation.json",
+        "written there/evaluation.json, documents.parquet",
     ):
         assert part in text
-    assert json.loads((run / "evaluation.json").read_text())["splits"].keys() == {"val"}
+    there = json.loads((tmp_path / "there" / "evaluation.json").read_text())
+    assert there["splits"].keys() == {"val"}
 
 
 def test_another_text_is_read_in_the_models_own_ids_and_only_printed(run, type_minigpt, tmp_path):
@@ -93,6 +94,20 @@ def test_a_checkpoint_in_its_run_reads_the_runs_text_and_writes_nothing(run, typ
     assert not (run / "evaluation.json").exists()
 
 
+def test_only_the_usual_measurement_is_kept_as_the_runs(run, type_minigpt, tmp_path):
+    files = run / "evaluation.json", run / "documents.parquet"
+    before = [file.read_bytes() for file in files]
+    for unusual in (["--split", "train"], ["--stride", "2"], ["--which", "last"],
+                    ["--precision", "bfloat16"]):  # fmt: skip
+        typed = type_minigpt("evaluate", str(run), *unusual)
+        assert typed.code == 0
+        assert "written  nothing; --out FOLDER writes the figures" in typed.out
+        assert [file.read_bytes() for file in files] == before
+    typed = type_minigpt("evaluate", str(run), "--stride", "2", "--out", "there")
+    assert json.loads((tmp_path / "there" / "evaluation.json").read_text())["stride"] == 2
+    assert [file.read_bytes() for file in files] == before
+
+
 class Harmful:
     def __reduce__(self):
         return (os.system, ("touch executed",))
@@ -115,12 +130,15 @@ def test_what_cannot_be_evaluated_is_one_line(run, type_minigpt, tmp_path, monke
     assert type_minigpt("prepare", *corpus).code == 0
     (store,) = (tmp_path / "other").glob("files-*")
     for arguments, message in [
-        (["another.ckpt"], "another.ckpt is not a minigpt checkpoint: it names no model"),
+        (
+            ["another.ckpt"],
+            "another.ckpt is not a minigpt checkpoint: it has no hyper_parameters model",
+        ),
         (["cut.ckpt"], "cut.ckpt is not a readable checkpoint"),
         (["harmful.ckpt"], "harmful.ckpt is not a readable checkpoint"),
         (["hidden.ckpt"], "hidden.ckpt is not a readable checkpoint"),
         (["nowhere.ckpt"], "no such checkpoint: nowhere.ckpt"),
-        (["bare"], "bare/config.yaml cannot be read (FileNotFoundError)"),
+        (["bare"], "bare is not in a run folder, whose text would be read; name a "),
         (["alone.ckpt"], "alone.ckpt is not in a run folder, whose text would be read; name a "),
         ([str(run), "--stride", "9"], "stride must lie between 1 and 8, the model's block_size"),
         ([str(run), "model=base"], "model=base: only data=... names another text"),

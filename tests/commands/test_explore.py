@@ -37,7 +37,7 @@ def test_a_run_is_explored(folder, type_minigpt, tmp_path, corpus):
     typed = type_minigpt("explore", "a=b.ckpt", "--out", "other.html")
     assert typed.code == 2
     assert typed.err == (
-        "error: a=b.ckpt lies in no run's folder, so its text is not known; name it with data=...\n"
+        "error: a=b.ckpt is not in a run folder, so its text is not known; name it with data=...\n"
     )
     text = ["data=files", f"data.files=[{corpus}/*.txt]", "data.tokenizer=char"]
     assert type_minigpt("explore", "--out", "other.html", "a=b.ckpt", *text).code == 0
@@ -51,9 +51,11 @@ def test_what_cannot_be_explored_is_one_line(folder, type_minigpt, tmp_path):
         (["data=sample"], "explore shows one run or two, got 0"),
         (["nowhere"], "no such checkpoint: nowhere"),
         (["RUN", "--out", "."], "--out . is a folder; name a file in it, such as explore.html"),
-        (["RUN", "--documents", "0"], "--documents must be at least 1, got 0"),
+        (["RUN", "--documents", "0"], "--documents must lie between 1 and 5,000, got 0"),
+        (["RUN", "--documents", "5001"], "--documents must lie between 1 and 5,000, got 5,001"),
+        (["RUN", "model=base"], "model=base: only data=... names another text; leave it out"),
         (["RUN", "--split", "all"], "argument --split: invalid choice: 'all'"),
-        (["RUN", "data=sample"], "RUN/checkpoints/best.ckpt has another tokenizer (char "),
+        (["RUN", "data=sample"], "the character 'C' is not among the 32 of this tokenizer's corpus"),
     ]:
         typed = type_minigpt("explore", *arguments)
         assert (typed.code, typed.out, typed.err.count("\n")) == (2, "", 1)

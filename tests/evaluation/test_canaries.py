@@ -2,24 +2,24 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from minigpt.evaluation.canaries import canary_exposures
-from minigpt.evaluation.trained_model import TrainedModel, load_model, training_store
+from minigpt.evaluation.trained_model import load_model, training_store
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.runs.run_folder import RunFolder
 from minigpt.statistics.exposure import CHANCE
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.tokenizer import from_spec
+from tests.trained import trained
 
 PLANTED = "data.canaries={each: 3, repeats: [1, 8, 64]}"
 
 
-def trained(type_train, overrides, path="run"):
+def newly_trained(type_train, overrides, path="run"):
     """The model and the training text of a run that was just made."""
     typed = type_train(*overrides, f"hydra.run.dir={path}", "~callbacks.samples")
     assert (typed.code, typed.err) == (0, "")
@@ -30,7 +30,7 @@ def trained(type_train, overrides, path="run"):
 def test_exposure_grows_with_copies_in_a_run_that_memorises(tiny, type_train):
     memorising = ["model.n_embd=32", "model.block_size=40", "trainer.max_epochs=6",
                   "optimizer.lr=5e-3", "model.dropout=0"]  # fmt: skip
-    model, store = trained(type_train, [*tiny, *memorising, PLANTED])
+    model, store = newly_trained(type_train, [*tiny, *memorising, PLANTED])
     result = canary_exposures(model, store, references=511)
     assert [canary.repeats for canary in result.canaries] == [1, 1, 1, 8, 8, 8, 64, 64, 64]
     names = [canary.name for canary in result.canaries[3:6]]
@@ -60,7 +60,7 @@ def untrained(store, vocab_size=None):
         head_bias=True, tie_weights=False,
         positions="learned", init="torch",
     )  # fmt: skip
-    return TrainedModel(GPT(shape).eval(), tokenizer, Path(), store.manifest.fingerprint)
+    return trained(GPT(shape), tokenizer, text=store.manifest.fingerprint)
 
 
 def test_a_network_that_has_not_seen_them_gives_nothing_away(data):

@@ -45,6 +45,7 @@ def test_a_sweep_over_halves_lists_what_was_known_only_by_training(
     assert result.top[0].memorization > 0.1
     assert result.top[0].beginning[:10].isdigit()
     assert result.beyond_chance > documents / 4
+    assert result.below_chance < result.beyond_chance / 4
     assert "Known only when trained on" in (sweep / "report.html").read_text()
     report = (sweep / "report.md").read_text()
     assert "Zhang et al., 2023" in report

@@ -11,12 +11,12 @@ from minigpt.errors import UserError
 from minigpt.evaluation.context_losses import ContextLoss, ContextMeter
 from minigpt.evaluation.document_scores import DocumentScore, total, totals_by_domain
 from minigpt.evaluation.evaluate import evaluate
-from minigpt.evaluation.trained_model import TrainedModel
 from minigpt.evaluation.windows import WindowScores
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.tokenizer import from_spec, load_tokenizer
 from tests.stores import write_store
+from tests.trained import trained
 
 
 def network(vocab_size, block_size=8):
@@ -35,7 +35,7 @@ def numbers(tmp_path):
     """A store of a hundred characters with three documents to train on, and a network for it."""
     store = write_store(tmp_path / "store", [*range(40)], [7], [*range(60, 90)])
     tokenizer = from_spec(store.manifest.tokenizer)
-    return store, TrainedModel(network(100), tokenizer, tmp_path / "best.ckpt", "")
+    return store, trained(network(100), tokenizer)
 
 
 def test_each_document_is_scored_on_its_own_and_only_its_first_token_is_not(numbers):
@@ -65,7 +65,7 @@ def test_bytes_are_those_of_the_text_and_separators_are_not_counted(data, tmp_pa
         path.write_text(text, "utf-8")
     config = data(files=[str(paths[2])], val_files=[str(paths[0])], test_files=[str(paths[1])])
     store = prepare(config).store
-    model = TrainedModel(network(50257), load_tokenizer("gpt2"), tmp_path / "best.ckpt", "")
+    model = trained(network(50257), load_tokenizer("gpt2"))
     evaluation = evaluate(model, store)
     for split, text in (("val", texts[0]), ("test", texts[1])):
         (document,) = evaluation.splits[split].documents
@@ -156,6 +156,6 @@ def test_what_cannot_be_scored_is_refused(numbers):
             evaluate(model, store, ["train"], stride=stride)
     with pytest.raises(UserError, match="val and test have no token to score; .* train 3, val 0"):
         evaluate(model, store)
-    small = TrainedModel(network(80), model.tokenizer, model.checkpoint, "")
+    small = trained(network(80), model.tokenizer)
     with pytest.raises(UserError, match="2 has the token id 89, the model knows 80 ids"):
         evaluate(small, store, ["train"])

@@ -97,7 +97,7 @@ def test_what_cannot_be_explored_is_one_line(data, tmp_path):
         explore([small], store)
     with pytest.raises(UserError, match="split test has no document long enough to show, of 0; "):
         explore([first], store, "test")
-    with pytest.raises(UserError, match="^--documents must be at least 1, got 0"):
+    with pytest.raises(UserError, match="^--documents must lie between 1 and 5,000, got 0"):
         explore([first], store, documents=0)
     first.net.head.weight.data[0, 0] = float("nan")
     with pytest.raises(UserError, match="^1.ckpt: the loss of a token is not a finite number"):

@@ -1,19 +1,18 @@
 """Text from a model, as it comes and whole, alone and among others."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
 
 from minigpt.errors import UserError
 from minigpt.evaluation.generation import End, Limits, generate, stream_texts
-from minigpt.evaluation.trained_model import TrainedModel
 from minigpt.model.decoder import Decoder
 from minigpt.model.generate import generate as generate_ids
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.sampling import Sampling
 from minigpt.tokens.tokenizer import CharTokenizer, load_tokenizer
+from tests.trained import trained
 
 GPT2 = load_tokenizer("gpt2")
 
@@ -25,7 +24,7 @@ def model_of(tokenizer, **changes):
         "vocab_size": tokenizer.n_vocab, "embd_dropout": 0.0, "bias": True, "head_bias": False,
         "tie_weights": False, "positions": "learned", "init": "gpt2", **changes,
     }  # fmt: skip
-    return TrainedModel(GPT(GPTConfig(**shape)).eval(), tokenizer, Path("model.ckpt"), "")
+    return trained(GPT(GPTConfig(**shape)), tokenizer)
 
 
 @pytest.fixture

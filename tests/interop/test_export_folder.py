@@ -1,8 +1,10 @@
 """An export is whole or not there, replaces nothing unasked, and tells where it comes from."""
 
 import pytest
+from filelock import FileLock
 
 from minigpt.interop import export as export_module
+from minigpt.interop import new_folder
 from tests.conftest import run_folders
 from tests.interop.checkpoints import write_checkpoint
 
@@ -53,6 +55,27 @@ def test_an_export_that_fails_leaves_the_older_one_whole(type_minigpt, tmp_path,
     assert "out: No space left on device" in typed.err
     assert content(tmp_path / "out") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "out"]
+
+
+def test_a_folder_that_is_being_written_is_refused(type_minigpt, tmp_path):
+    write_checkpoint(tmp_path / "a.ckpt")
+    with FileLock(tmp_path / ".out.lock"):
+        typed = type_minigpt("export", "a.ckpt", "out")
+    assert (typed.code, typed.err.count("\n")) == (2, 1)
+    assert "out is being written by another process; wait for it" in typed.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_folder_is_replaced_whole_with_one_rename_or_two(tmp_path, monkeypatch, can_exchange):
+    if not can_exchange:
+        monkeypatch.setattr(new_folder, "_exchange", lambda one, other: False)
+    folder = tmp_path / "out"
+    for content_of_it in ("first", "second"):
+        with new_folder.replace_folder(folder) as new:
+            (new / content_of_it).touch()
+    assert [path.name for path in folder.iterdir()] == ["second"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("which", ["best", "last"])

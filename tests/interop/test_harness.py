@@ -23,6 +23,7 @@ def test_lm_eval_gives_our_bits_per_byte(type_minigpt, tmp_path, monkeypatch):
         monkeypatch.setenv(name, "1")  # which the harness sets too: undone after the test
     write_checkpoint(tmp_path / "a.ckpt", load_tokenizer("gpt2"), vocab_size=50257)
     assert type_minigpt("export", "a.ckpt", "out").code == 0
-    ours, _ = harness.ours(tmp_path / "a.ckpt", TEXTS)
-    theirs, _ = harness.theirs(tmp_path / "out", TEXTS, tmp_path)
+    documents = harness.write_documents(TEXTS, tmp_path)
+    ours, _ = harness.ours(tmp_path / "a.ckpt", documents)
+    theirs, _ = harness.theirs(tmp_path / "out", documents, tmp_path)
     assert ours == pytest.approx(theirs, rel=1e-5)

@@ -6,10 +6,10 @@ import pytest
 
 from minigpt.evaluation.capacity import Capacity
 from minigpt.evaluation.extraction import Extraction, KnownDocument, Recall
-from minigpt.evaluation.longest_spans import Span
+from minigpt.evaluation.longest_spans import RecalledSpan
 from minigpt.evaluation.membership import Measure, Membership
 from minigpt.evaluation.memorization_result import Losses, Memorization
-from minigpt.evaluation.memory_verdict import SENTENCES, Verdict
+from minigpt.evaluation.memory_verdict import Judgement
 from minigpt.reports.memorization_page import memorization_html
 from minigpt.reports.memorization_sections import memorization_sections
 from minigpt.reports.run_report import word_for_word
@@ -27,12 +27,14 @@ def extraction(share, once, documents=()):
 def memorization(**changes):
     measures = [Measure(name, 0.99, 0.01, 0.9, 0.5, 0.08) for name in ("loss", "zlib alone")]
     known = {
-        "verdict": Verdict.MEMORISED, "reasons": ["Because <it> knows."], "checkpoint": "last.ckpt",
+        "judgement": Judgement(False, True, ["Because <it> knows."]), "checkpoint": "last.ckpt",
         "prefixes_left_out": [],
         "train": extraction(0.9, 0.85, [KnownDocument("a <b>.txt", "train", 100, 0.9)]),
         "held_out": extraction(0.0, 0.0),
-        "train_spans": [Span("a <b>.txt", "train", 32, 480, "Once <i>", " upon\n" * 90, 1, 0.5)],
-        "held_out_spans": [Span("c.txt", "val", 40, 9, "x", "y" * 300, 0, 1e-9)],
+        "train_spans": [
+            RecalledSpan("a <b>.txt", "train", 32, 480, "Once <i>", " upon\n" * 90, 1, 0.5)
+        ],
+        "held_out_spans": [RecalledSpan("c.txt", "val", 40, 9, "x", "y" * 300, 0, 1e-9)],
         "losses": Losses(0.2, 13.0, 8.0),
         "membership": Membership(64, 1000, 48, measures, [0.1, 0.2, 0.3], [9.0, 12.0, 13.5]),
         "capacity": Capacity(8.0, 60_000.0, 58_000.0, 6_479_053, 2.3e7),
@@ -57,7 +59,7 @@ def test_the_verdict_comes_first_and_each_section_cites_its_paper(tmp_path):
     assert titles == [
         "Extraction", "What comes back", "Documents that come back", "Membership", "Capacity",
     ]  # fmt: skip
-    assert text.index(SENTENCES[Verdict.MEMORISED]) < text.index("Because &lt;it&gt; knows.")
+    assert text.index("Memorised, not learned") < text.index("Because &lt;it&gt; knows.")
     assert text.index("Because &lt;it&gt; knows.") < text.index("<h2>")
     for paper in ("Carlini et al., 2023", "Hayes et al., 2024", "Yeom et al., 2018",
                   "Carlini et al., 2021", "Shi et al., 2024", "Hanley and McNeil, 1982",

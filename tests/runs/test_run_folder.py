@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.runs.run_folder import RunFolder, find_run_folders
+from minigpt.runs.run_folder import RunFolder, find_run_folders, run_of
 from minigpt.runs.summary import Epoch, Status, Summary
 
 CONFIG = {"name": "test", "model": {}, "data": {}, "optimizer": {"lr": 1e-3}, "trainer": {}}
@@ -135,3 +135,13 @@ def test_runs_are_found_and_other_programs_files_left_out(tmp_path):
     (tmp_path / "other/.hydra/config.yaml").write_text("db: {user: me}\n")
     found = {run.path.relative_to(tmp_path).as_posix() for run in find_run_folders(tmp_path)}
     assert found == {"a", "b/c"}
+
+
+def test_a_path_stands_for_the_run_that_it_lies_in(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.checkpoints.mkdir(parents=True)
+    assert run_of(run.path) is run_of(run.best) is None  # no configuration: an imported model
+    run.config.write_text("model: {}")
+    assert run_of(run.path).path == run_of(run.best).path == run.path
+    assert run_of(run.path / "elsewhere" / "best.ckpt") is None
+    assert run_of(tmp_path / "best.ckpt") is None

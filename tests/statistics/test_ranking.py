@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigpt.statistics.ranking import auc, auc_error, auc_of_halves, roc, true_positive_rate
+from minigpt.statistics.ranking import auc, auc_error, roc, true_positive_rate
 
 
 def groups(seed, decimals=1):
@@ -35,14 +35,6 @@ def test_an_error_of_an_auc_is_that_of_hanley_and_mcneil():
     assert auc_error(0.80, 50, 50) == pytest.approx(0.0450, abs=5e-4)
     assert auc_error(0.5, 24, 24) == pytest.approx((49 / (12 * 24 * 24)) ** 0.5, rel=0.02)
     assert auc_error(1.0, 10, 10) == 0.0
-
-
-def test_the_auc_of_random_halves_is_chance_and_spreads_as_theory_says():
-    values = np.arange(48.0)
-    halves = auc_of_halves(values, 4000, seed=1)
-    assert halves.mean == pytest.approx(0.5, abs=0.005)
-    assert halves.deviation == pytest.approx((49 / (12 * 24 * 24)) ** 0.5, rel=0.05)
-    assert auc_of_halves(values, 100, seed=2) == auc_of_halves(values, 100, seed=2)
 
 
 def test_a_roc_curve_has_the_auc_below_it():
