@@ -1,0 +1,154 @@
+"""Measure what each part of the modern recipe gains, and the tokens and time the whole saves.
+
+    python benchmarks/recipe.py parts CORPUS       each part alone, and the recipe without each part
+    python benchmarks/recipe.py whole CORPUS       the recipe against the baseline at full size
+    python benchmarks/recipe.py                    writes the page again, trains nothing
+    python benchmarks/recipe.py parts CORPUS --tokens 2e4 --seeds 1 --stdout
+
+CORPUS is a file of text or JSON lines. Each study is a number of runs of train.py, one after the
+other. recipe.json keeps each run once it has ended, so a stopped study goes on where it was; name
+--seeds or --only to do a part of it.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from machine import REPOSITORY, machine_description
+from recipe_page import page
+from results import RESULTS, argument_parser, publish, write_json
+
+NAME = "recipe"
+# One pass over the text, as the baseline's first epoch; nothing that costs time beside training.
+COMMON = ["logger=none", "~callbacks.samples", "~callbacks.best", "trainer.limit_test_batches=0"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the recipe, as typed: added to the baseline, and taken out of the recipe."""
+
+    name: str
+    added: list[str]
+    removed: list[str] = field(default_factory=list)  # empty: it is not in the recipe
+
+
+PARTS = [
+    Part("no dropout", ["model.dropout=0"], ["model.dropout=0.1"]),
+    Part("linear decay to zero", ["scheduler=linear_to_zero"], ["scheduler=none"]),
+    Part("batches of 8", ["data.batch_size=8"], ["data.batch_size=32"]),
+    Part("Muon", ["optimizer=muon"], ["optimizer=adamw", "optimizer.lr=2e-3"]),
+    Part("rotary positions", ["model.positions=rotary"], ["model.positions=learned"]),
+    Part("RMS norms", ["model.norm=rms"], ["model.norm=layer"]),
+    Part("norms of queries and keys", ["model.qk_norm=true"], ["model.qk_norm=false"]),
+    Part("squared ReLU", ["model.activation=relu2"], ["model.activation=gelu_tanh"]),
+    Part("SwiGLU", ["model.activation=swiglu"]),
+    Part("zero initialisation", ["model.zero_init=true"], ["model.zero_init=false"]),
+    Part("soft cap of logits", ["model.logit_softcap=15"]),
+    Part("embedding shortcuts", ["model.embedding_shortcuts=true"]),
+    Part("bigram embeddings", ["model.bigram_embeddings=8192"]),
+    Part("weight averaging", ["callbacks=weight_average", "callbacks.weight_average.decay=0.99"]),
+]
+
+
+def small(args: Any) -> dict[str, list[str]]:
+    """Name of a variant -> what is typed, with a vocabulary of 8,192."""
+    text = ["data.tokenizer=bpe-8192", "model.vocab_size=null", f"budget.tokens={args.tokens}"]
+    baseline, modern = (["experiment=baseline", *text], ["experiment=modern", *text])
+    variants = {"baseline": baseline, "modern": modern}
+    for part in PARTS:
+        variants[f"baseline + {part.name}"] = [*baseline, *part.added]
+        if part.removed:
+            variants[f"modern - {part.name}"] = [*modern, *part.removed]
+        else:
+            variants[f"modern + {part.name}"] = [*modern, *part.added]
+    return variants
+
+
+def whole(args: Any) -> dict[str, list[str]]:
+    """The baseline's first epoch, and the recipe on a part of the same text."""
+    variants = {"baseline": ["experiment=baseline", f"budget.tokens={args.tokens}"]}
+    for experiment in ("modern", "modern_bpe"):
+        for part in (1, 2, 4, 8):
+            typed = [f"experiment={experiment}", f"budget.tokens={args.tokens / part:.0f}"]
+            variants[f"{experiment}, 1/{part} of the tokens"] = typed
+    return variants
+
+
+STUDIES = {"parts": (small, 1e6), "whole": (whole, 4.1e6)}
+
+
+def train(typed: list[str], seed: int, corpus: Path, folder: Path) -> dict[str, Any]:
+    """The figures of one run."""
+    from minigpt.runs.run_folder import RunFolder
+
+    run = RunFolder(folder / "run")
+    words = [*typed, "data=files", f"data.files=['{corpus}']", f"data.root='{folder.parent}/tokens'",
+             f"seed={seed}", *COMMON]  # fmt: skip
+    subprocess.run(
+        [sys.executable, str(REPOSITORY / "train.py"), *words, f"hydra.run.dir={run.path}"],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    summary = run.read_summary()
+    evaluation = json.loads(run.evaluation.read_text("utf-8"))["splits"]["val"]
+    assert summary.final and summary.tokens_per_second
+    return {
+        "parameters": summary.parameters,
+        "tokens": summary.tokens_seen,
+        "seconds": summary.tokens_seen / summary.tokens_per_second,
+        "loss": summary.final.val_loss,
+        "bits_per_byte": evaluation["bits_per_byte"],
+    }
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("study", nargs="?", choices=[*STUDIES])
+    parser.add_argument("corpus", nargs="?", type=Path)
+    parser.add_argument("--tokens", type=float, help="tokens of a run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only", nargs="+", help="variants whose names hold one of these words")
+    args = parser.parse_args()
+    path = RESULTS / f"{NAME}.json"
+    results = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if args.study is not None:
+        if args.corpus is None:
+            parser.error("name a CORPUS")
+        run_study(args, results)
+    publish(NAME, page(results), args.stdout)
+
+
+def run_study(args: Any, results: dict[str, Any]) -> None:
+    """Train what is missing of a study, seed by seed, and keep each run's figures."""
+    variants_of, tokens = STUDIES[args.study]
+    args.tokens = args.tokens or tokens
+    study = results.setdefault(args.study, {"tokens": args.tokens, "runs": {}})
+    study["machine"] = machine_description()
+    for seed in args.seeds:
+        for name, typed in variants_of(args).items():
+            runs = study["runs"].setdefault(name, {})
+            chosen = not args.only or any(word in name for word in args.only)
+            if not chosen or str(seed) in runs:
+                continue
+            with tempfile.TemporaryDirectory(dir=scratch()) as folder:
+                runs[str(seed)] = train(typed, seed, args.corpus.resolve(), Path(folder))
+            losses = [run["loss"] for run in runs.values()]
+            print(f"{name}: seed {seed} {losses[-1]:.4f}, mean {statistics.mean(losses):.4f}",
+                  file=sys.stderr, flush=True)  # fmt: skip
+            if not args.stdout:
+                write_json(NAME, results)
+
+
+def scratch() -> Path:
+    """A folder that outlives a run, so that all runs share the token stores beside theirs."""
+    folder = Path(tempfile.gettempdir()) / "minigpt-recipe"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    main()

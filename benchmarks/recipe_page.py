@@ -1,0 +1,140 @@
+"""The page of recipe.json: the gain of each part, and of the whole."""
+
+import math
+import statistics
+from typing import Any
+
+from results import markdown_table
+
+Runs = dict[str, dict[str, Any]]  # seed -> figures
+
+
+def page(results: dict[str, Any]) -> str:
+    sections = []
+    if study := results.get("whole"):
+        sections.append(_whole(study))
+    if study := results.get("parts"):
+        sections.append(_parts(study))
+    return "# A recipe for more from the same hour\n\n" + "\n".join(sections)
+
+
+def _whole(study: dict[str, Any]) -> str:
+    runs: dict[str, Runs] = study["runs"]
+    baseline = runs["baseline"]
+    rows = [
+        ["run", "parameters", "tokens", "seconds", "loss", "bits per byte", "tokens, share of the "
+         "baseline's", "time, share of the baseline's", "seeds"],
+        ["---"] * 9,
+    ]  # fmt: skip
+    for name, of_seeds in runs.items():
+        if not of_seeds:
+            continue
+        some = next(iter(of_seeds.values()))
+        rows.append(
+            [
+                name,
+                f"{some['parameters']:,}",
+                f"{some['tokens']:,}",
+                f"{_mean(of_seeds, 'seconds'):,.0f}",
+                _with_error(of_seeds, "loss"),
+                _with_error(of_seeds, "bits_per_byte"),
+                _share(of_seeds, baseline, "tokens"),
+                _share(of_seeds, baseline, "seconds"),
+                str(len(of_seeds)),
+            ]
+        )
+    return f"""{_conclusion(runs)}
+
+`python benchmarks/recipe.py whole CORPUS` on {study["machine"]}. Each run ends its schedule at its
+last token. Loss in nats a token depends on the tokenizer, bits per byte do not. Errors are standard
+errors over the seeds. Seconds are those of training, without validation.
+
+{markdown_table(rows)}
+"""
+
+
+def _conclusion(runs: dict[str, Runs]) -> str:
+    """Which of the recipe's runs reach the baseline's figure, and at what share of its cost."""
+    baseline, sentences = runs["baseline"], []
+    for experiment, figure, words in (
+        ("modern", "loss", "the baseline's held-out loss"),
+        ("modern_bpe", "bits_per_byte", "the baseline's bits per byte"),
+    ):
+        reached = [
+            of_seeds
+            for name, of_seeds in runs.items()
+            if name.split(",")[0] == experiment
+            and of_seeds
+            and _mean(of_seeds, figure) <= _mean(baseline, figure)
+        ]
+        if not reached:
+            sentences.append(f"`experiment={experiment}` does not reach {words}.")
+            continue
+        least = min(reached, key=lambda of_seeds: _mean(of_seeds, "tokens"))
+        sentences.append(
+            f"`experiment={experiment}` reaches {words} of one epoch in "
+            f"{_share(least, baseline, 'tokens')} of its tokens and "
+            f"{_share(least, baseline, 'seconds')} of its time."
+        )
+    return " ".join(sentences)
+
+
+def _parts(study: dict[str, Any]) -> str:
+    runs: dict[str, Runs] = study["runs"]
+    rows = [
+        ["part", "added to the baseline", "its time a token", "taken out of the recipe",
+         "added to the recipe", "seeds"],
+        ["---"] * 6,
+    ]  # fmt: skip
+    for name in runs:
+        if not name.startswith("baseline + ") or not runs[name]:
+            continue
+        part = name.removeprefix("baseline + ")
+        removed, added = runs.get(f"modern - {part}", {}), runs.get(f"modern + {part}", {})
+        rows.append(
+            [
+                part,
+                _difference(runs[name], runs["baseline"]),
+                _share(runs[name], runs["baseline"], "seconds"),
+                _difference(removed, runs["modern"]) if removed else "",
+                _difference(added, runs["modern"]) if added else "",
+                str(len(runs[name])),
+            ]
+        )
+    return f"""## Each part
+
+`python benchmarks/recipe.py parts CORPUS` on {study["machine"]}: {study["tokens"]:,.0f} tokens of
+own byte-pair encodings of 8,192, report B's baseline. Differences of the held-out loss in nats a
+token, paired by seed, with standard errors; below zero is better. A part that is in the recipe
+should cost something when it is taken out, and one that is not should gain nothing when it is
+added.
+
+{markdown_table(rows)}
+"""
+
+
+def _mean(runs: Runs, figure: str) -> float:
+    return statistics.mean(run[figure] for run in runs.values())
+
+
+def _with_error(runs: Runs, figure: str) -> str:
+    return _text([run[figure] for run in runs.values()], "")
+
+
+def _difference(runs: Runs, others: Runs) -> str:
+    """Of the losses of the same seeds."""
+    seeds = runs.keys() & others.keys()
+    return _text([runs[seed]["loss"] - others[seed]["loss"] for seed in sorted(seeds)], "+")
+
+
+def _text(values: list[float], sign: str) -> str:
+    if not values:
+        return ""
+    mean = f"{statistics.mean(values):{sign}.4f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
+
+
+def _share(runs: Runs, baseline: Runs, figure: str) -> str:
+    return f"{_mean(runs, figure) / _mean(baseline, figure):.2f}"
