@@ -87,15 +87,16 @@ def train(typed: list[str], seed: int, corpus: Path, folder: Path) -> dict[str, 
     from minigpt.runs.run_folder import RunFolder
 
     run = RunFolder(folder / "run")
-    words = [*typed, "data=files", f"data.files=['{corpus}']", f"data.root='{folder.parent}/tokens'",
-             f"seed={seed}", *COMMON]  # fmt: skip
+    text = ["data=files", f"data.files=['{corpus}']", f"data.root='{folder.parent}/tokens'"]
+    words = [*typed, *text, f"seed={seed}", *COMMON]
     subprocess.run(
         [sys.executable, str(REPOSITORY / "train.py"), *words, f"hydra.run.dir={run.path}"],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     summary = run.read_summary()
     evaluation = json.loads(run.evaluation.read_text("utf-8"))["splits"]["val"]
-    assert summary.final and summary.tokens_per_second
+    assert summary.final
+    assert summary.tokens_per_second
     return {
         "parameters": summary.parameters,
         "tokens": summary.tokens_seen,
