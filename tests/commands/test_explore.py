@@ -55,7 +55,10 @@ def test_what_cannot_be_explored_is_one_line(folder, type_minigpt, tmp_path):
         (["RUN", "--documents", "5001"], "--documents must lie between 1 and 5,000, got 5,001"),
         (["RUN", "model=base"], "model=base: only data=... names another text; leave it out"),
         (["RUN", "--split", "all"], "argument --split: invalid choice: 'all'"),
-        (["RUN", "data=sample"], "the character 'C' is not among the 32 of this tokenizer's corpus"),
+        (
+            ["RUN", "data=sample"],
+            "the character 'C' is not among the 32 of this tokenizer's corpus",
+        ),
     ]:
         typed = type_minigpt("explore", *arguments)
         assert (typed.code, typed.out, typed.err.count("\n")) == (2, "", 1)
