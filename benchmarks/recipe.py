@@ -2,6 +2,7 @@
 
     python benchmarks/recipe.py parts CORPUS       each part alone, and the recipe without each part
     python benchmarks/recipe.py whole CORPUS       the recipe against the baseline at full size
+    python benchmarks/recipe.py rivals CORPUS      the recipe against others' settings at equal time
     python benchmarks/recipe.py                    writes the page again, trains nothing
     python benchmarks/recipe.py parts CORPUS --tokens 2e4 --seeds 1 --stdout
 
@@ -19,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machine import REPOSITORY, machine_description
+from machine import REPOSITORY, machine_description, run_script
 from recipe_page import page
+from recipe_rivals import RIVALS
 from results import RESULTS, argument_parser, publish, write_json
 
 NAME = "recipe"
@@ -79,7 +81,14 @@ def whole(args: Any) -> dict[str, list[str]]:
     return variants
 
 
-STUDIES = {"parts": (small, 1e6), "whole": (whole, 4.1e6)}
+def equal_time(args: Any) -> dict[str, list[str]]:
+    """The recipe whose time the rivals get; they are not typed."""
+    ours = ["experiment=modern_bpe", f"budget.tokens={args.tokens}"]
+    return {OURS: ours, **{name: [] for name in RIVALS}}
+
+
+OURS = "modern_bpe"
+STUDIES = {"parts": (small, 1e6), "whole": (whole, 4.1e6), "rivals": (equal_time, 1e6)}
 
 
 def train(typed: list[str], seed: int, corpus: Path, folder: Path) -> dict[str, Any]:
@@ -104,6 +113,13 @@ def train(typed: list[str], seed: int, corpus: Path, folder: Path) -> dict[str, 
         "loss": summary.final.val_loss,
         "bits_per_byte": evaluation["bits_per_byte"],
     }
+
+
+def train_rival(name: str, seconds: float, seed: int, corpus: Path, folder: str) -> dict[str, Any]:
+    """The figures of a rival after as many seconds of training."""
+    script = str(Path(__file__).with_name("recipe_rivals.py"))
+    root = f"{Path(folder).parent}/tokens"
+    return run_script(script, name, str(seconds), str(seed), str(corpus), root, folder=folder)
 
 
 def main() -> None:
@@ -136,7 +152,12 @@ def run_study(args: Any, results: dict[str, Any]) -> None:
             if not chosen or str(seed) in runs:
                 continue
             with tempfile.TemporaryDirectory(dir=scratch()) as folder:
-                runs[str(seed)] = train(typed, seed, args.corpus.resolve(), Path(folder))
+                corpus = args.corpus.resolve()
+                if name in RIVALS:
+                    seconds = study["runs"][OURS][str(seed)]["seconds"]
+                    runs[str(seed)] = train_rival(name, seconds, seed, corpus, folder)
+                else:
+                    runs[str(seed)] = train(typed, seed, corpus, Path(folder))
             losses = [run["loss"] for run in runs.values()]
             print(f"{name}: seed {seed} {losses[-1]:.4f}, mean {statistics.mean(losses):.4f}",
                   file=sys.stderr, flush=True)  # fmt: skip

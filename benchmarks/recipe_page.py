@@ -13,6 +13,8 @@ def page(results: dict[str, Any]) -> str:
     sections = []
     if study := results.get("whole"):
         sections.append(_whole(study))
+    if study := results.get("rivals"):
+        sections.append(_rivals(study))
     if study := results.get("parts"):
         sections.append(_parts(study))
     return "# A recipe for more from the same hour\n\n" + "\n".join(sections)
@@ -77,6 +79,38 @@ def _conclusion(runs: dict[str, Runs]) -> str:
             f"{_share(least, baseline, 'seconds')} of its time."
         )
     return " ".join(sentences)
+
+
+def _rivals(study: dict[str, Any]) -> str:
+    runs: dict[str, Runs] = {name: of_seeds for name, of_seeds in study["runs"].items() if of_seeds}
+    ours = next(iter(runs))
+    rows = [
+        ["run", "parameters", "tokens", "seconds", "bits per byte", f"{ours} lower by", "seeds"],
+        ["---"] * 7,
+    ]
+    for name, of_seeds in runs.items():
+        less = 1 - _mean(runs[ours], "bits_per_byte") / _mean(of_seeds, "bits_per_byte")
+        rows.append(
+            [
+                name,
+                f"{next(iter(of_seeds.values()))['parameters']:,}",
+                f"{_mean(of_seeds, 'tokens'):,.0f}",
+                f"{_mean(of_seeds, 'seconds'):,.0f}",
+                _with_error(of_seeds, "bits_per_byte"),
+                "" if name == ours else f"{less:.0%}",
+                str(len(of_seeds)),
+            ]
+        )
+    return f"""## Against what one would otherwise use
+
+`python benchmarks/recipe.py rivals CORPUS` on {study["machine"]}. All sides have report B's shape
+and read the same text for as many seconds of training steps. The rivals have GPT-2's tokenizer,
+tied weights, AdamW, and their best precision, compiled without its time counting
+([recipe_rivals.py](../../benchmarks/recipe_rivals.py) has their settings). The same evaluation
+scores all of them.
+
+{markdown_table(rows)}
+"""
 
 
 def _parts(study: dict[str, Any]) -> str:
