@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from minigpt.statistics.proportions import difference_interval, wilson_interval
+from minigpt.statistics.proportions import ONE_SIDED_95, difference_interval, wilson_interval
 
 EXTRACTED = 0.01  # of unrepeated training text, beyond held-out text: from here on it memorised
 GAP = 1.0  # nats a token between training and held-out text
@@ -108,8 +108,8 @@ def judge(evidence: Evidence) -> Judgement:
     """What the evidence says.
 
     Learned: the held-out loss is BETTER below that of token frequencies. Memorised: more than
-    EXTRACTED of its unrepeated text comes back beyond what does of held-out text, by the 95%
-    interval of the difference, or the losses are a GAP apart and tell the two TOLD_APART.
+    EXTRACTED of its unrepeated text comes back beyond what does of held-out text, with 95%
+    certainty, or the losses are a GAP apart and tell the two TOLD_APART.
     """
     learned, why_learned = _learned(evidence)
     extracts, why_extracts = _extracts(evidence)
@@ -145,11 +145,11 @@ def _extracts(evidence: Evidence) -> tuple[bool | None, str]:
             "memory word for word."
         )
     if control is None:
-        low, high = wilson_interval(train.come_back, train.passages)
+        low, high = wilson_interval(train.come_back, train.passages, ONE_SIDED_95)
         beside = "there is no held-out passage to compare"
     else:
         low, high = difference_interval(
-            train.come_back, train.passages, control.come_back, control.passages
+            train.come_back, train.passages, control.come_back, control.passages, ONE_SIDED_95
         )
         beside = f"of {control.passages:,} held-out passages {control.share:.1%} do"
     extracts: bool | None
@@ -161,8 +161,8 @@ def _extracts(evidence: Evidence) -> tuple[bool | None, str]:
         extracts, so = None, "too few passages to tell"
     return extracts, (
         f"Of {train.passages:,} training passages that are not repeated, {train.share:.1%} come "
-        f"back word for word; {beside}. With 95% certainty that is {_share(low)} to "
-        f"{_share(high)} beyond ({EXTRACTED:.0%} is the bar): {so}."
+        f"back word for word; {beside}. With 95% certainty it is at least {_share(low)} beyond, "
+        f"and with 95% certainty at most {_share(high)} ({EXTRACTED:.0%} is the bar): {so}."
     )
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minigpt.command_lines import display_path, generate_command, tensorboard_command
+from minigpt.evaluation.memory_verdict import EXTRACTED
 from minigpt.reports.reproduction import Reproduction
 from minigpt.reports.text import number, short_perplexity, with_error
 from minigpt.runs.run_folder import RunFolder
@@ -122,13 +123,23 @@ def verdict(summary: Summary) -> str:
     rose = val > best.val_loss + 0.05 and train <= first_train
     if gap > 1 and rose:
         return f"memorised, not learned: held-out loss rose while training loss fell; {figures}"
-    if gap > 1:
+    if gap > 1 and _comes_back_too(summary.comes_back):
         return f"memorising: far better on its own text than on held-out text; {figures}"
+    if gap > 1:
+        return (
+            "too far apart: far better on its own text than on held-out text, though it does not "
+            f"come back word for word; {figures}"
+        )
     if rose:
         return f"overfitting begins: held-out loss is past its best; {figures}"
     if summary.vocab_size and best.val_loss > 0.75 * math.log(summary.vocab_size):
         return f"too early to say: held-out loss is still near that of guessing; {figures}"
     return f"generalises: held-out loss is at its best and near training loss; {figures}"
+
+
+def _comes_back_too(share: ComesBack | None) -> bool:
+    """True where text of its own comes back beyond held-out text, or nobody looked."""
+    return share is None or share.train - (share.held_out or 0.0) > EXTRACTED
 
 
 def word_for_word(share: ComesBack) -> str:

@@ -40,9 +40,10 @@ NOTHING_HELD_OUT = {
         ({"train_loss": 1.0, "membership_auc": 0.95}, True, True, Verdict.BOTH),
         ({"train_loss": 1.0, "membership_auc": 0.8}, True, False, Verdict.LEARNED),
         ({"train_loss": 2.9, "membership_auc": 0.95}, True, False, Verdict.LEARNED),
-        # Too few passages for 1% to show: 0 of 100 may be as much as 3.7%.
+        ({"train": Extracted(335, 0)}, True, False, Verdict.LEARNED),
+        # Too few passages for 1% to show: 0 of 100 may be as much as 2.6%.
         ({"train": Extracted(100, 0)}, True, None, Verdict.LEARNED),
-        ({"train": Extracted(100, 3)}, True, None, Verdict.LEARNED),
+        ({"train": Extracted(100, 2)}, True, None, Verdict.LEARNED),
         ({"train": None}, True, None, Verdict.LEARNED),
         (NOTHING_HELD_OUT, None, None, Verdict.UNKNOWN),
         ({**NOTHING_HELD_OUT, "train": Extracted(1000, 500)}, None, True, Verdict.MEMORISED),

@@ -7,7 +7,7 @@ from minigpt.reports.run_report import deviation, print_report, verdict
 from minigpt.reproductions.all_reports import REPRODUCTIONS
 from minigpt.reproductions.report_a import ReportA
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import BestValidation, Epoch, Sample, Status, Summary, Test
+from minigpt.runs.summary import BestValidation, ComesBack, Epoch, Sample, Status, Summary, Test
 
 
 def summary(train, val, **more):
@@ -40,6 +40,18 @@ def summary(train, val, **more):
 )
 def test_the_verdict_follows_from_the_held_out_loss(train, val, begins):
     assert verdict(summary(train, val)).startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "begins"),
+    [(0.3, 0.0, "memorising: "), (0.004, 0.0, "too far apart: "), (0.05, 0.045, "too far apart: "),
+     (0.3, None, "memorising: ")],
+)  # fmt: skip
+def test_a_gap_alone_is_not_called_memory_where_nothing_comes_back(train, held_out, begins):
+    share = ComesBack(prefix=32, continuation=32, passages=200, train=train, train_not_repeated=0.0,
+                      held_out_passages=50, held_out=held_out)  # fmt: skip
+    apart = summary([7.6, 5.5, 4.9], [7.5, 7.3, 7.2], comes_back=share)
+    assert verdict(apart).startswith(begins)
 
 
 def test_without_held_out_loss_there_is_no_verdict():
