@@ -46,7 +46,8 @@ def step_seconds(sizes: dict[str, int], steps: int) -> float:
     from minigpt.model.loss import has_bfloat16_instructions
     from minigpt.training.lit_gpt import LitGPT
     from minigpt.training.memory import keep_freed_memory
-    from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig, make_optimizer
+    from minigpt.training.optimizer import OptimizerConfig, make_optimizer
+    from minigpt.training.schedule import SchedulerConfig
 
     keep_freed_memory(True)
     cfg = compose_config(

@@ -99,7 +99,7 @@ def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
         if key not in names:
             known = [f"{section}.{name}" for name in (*names, *elsewhere)]
             raise UserError(f"unknown key {section}.{key}{nearest(f'{section}.{key}', known)}")
-    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+    needed = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
     if missing := [name for name in needed if name not in values]:
         raise UserError(f"{section}.{missing[0]} is missing; set it or choose a {section} group")
     return cls(**values)

@@ -4,7 +4,10 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
 # GPT is left out: beartype would check its config before the config's own messages can.
-CHECKED = ("attention", "block", "decoder", "generate", "loss", "positions", "sampling")
+CHECKED = (
+    "attention", "bigrams", "block", "decoder", "feed_forward", "generate", "loss", "norms",
+    "positions", "rotary", "sampling", "shortcut",
+)  # fmt: skip
 
 check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int may stand for a float
 

@@ -275,3 +275,16 @@ def test_the_page_on_memory_is_written_from_a_run(module, tiny, type_train, monk
     assert "| verdict | **neither** |" in text
     assert "| back after 8 tokens: own, held-out | 0.0%, 0.0% |" in text
     assert "python train.py data=files" in text
+
+
+def test_each_part_of_the_network_is_timed_beside_the_plain_one(module, monkeypatch, capsys):
+    parts = module("parts")
+    monkeypatch.setattr(parts, "VOCAB_SIZE", 50)
+    monkeypatch.setattr("sys.argv", ["parts.py", "--rounds", "1", "--batch-size", "1", "--stdout"])
+    parts.main()
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[1]: line for line in lines if line.startswith("|")}
+    assert {"plain", *parts.PARTS} < rows.keys()
+    assert "| 425,984 |" in rows["plain"]  # 2 tables of 50, 128 positions, 2 blocks, a norm
+    assert "| -16,384 |" in rows["rotary"]  # without 128 positions
+    assert rows["plain"].endswith("| 1.00 (1.00 to 1.00) |")

@@ -9,7 +9,8 @@ from minigpt.batches.config import DataConfig
 from minigpt.config import CONF, build, compose_config, plain
 from minigpt.model.gpt import GPTConfig
 from minigpt.training.budget import BudgetConfig
-from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
+from minigpt.training.optimizer import OptimizerConfig
+from minigpt.training.schedule import SchedulerConfig
 
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 

@@ -3,7 +3,7 @@
 Shapes: B batch_size, T block_size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -88,7 +88,6 @@ class BlockLoader:
         self.batches = batches
         self.num_workers = num_workers
         self.position = position
-        self.pinned = torch.cuda.is_available() and isinstance(batches.blocks, Blocks)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -97,10 +96,19 @@ class BlockLoader:
         start = 0
         if self.position is not None:
             self.batches.epoch, start = self.position()
-        yield from DataLoader(
-            self.batches,
-            batch_size=None,
-            sampler=range(start, len(self)),
-            num_workers=self.num_workers,
-            pin_memory=self.pinned,  # so that the copy to the GPU runs in the background
-        )
+        numbers = range(start, len(self))
+        yield from load(self.batches, self.batches.blocks, numbers, self.num_workers)
+
+
+def load(
+    batches: Dataset[Batch], blocks: Blocks | DeviceBlocks, numbers: range, num_workers: int
+) -> Iterable[Batch]:
+    """The batches of these numbers in their order, cut ahead from blocks by any workers."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=num_workers,
+        # So that the copy to the GPU runs in the background.
+        pin_memory=torch.cuda.is_available() and isinstance(blocks, Blocks),
+    )

@@ -3,7 +3,9 @@
 from typing import Any
 
 from minigpt.batches.blocks import count_blocks
-from minigpt.model.gpt import GPTConfig, count_parameters
+from minigpt.model.config import GPTConfig
+from minigpt.model.feed_forward import hidden_units
+from minigpt.model.gpt import count_parameters
 from minigpt.model.loss import CHUNK_ROWS
 
 
@@ -25,12 +27,21 @@ def estimate_memory(model: GPTConfig, batch_size: int) -> int:
     """Peak bytes of a float32 training step, without those of Python itself.
 
     Counts weights, gradients and AdamW's two moments; the activations that each block saves
-    (about 12 n_embd a token, and the attention weights); the head's gradient and one chunk of
-    logits.
+    (8 n_embd a token or more, hidden units and attention weights); the head's gradient and one
+    chunk of logits, with the slopes of a softcap.
     """
     parameters = sum(count_parameters(model).values())
     tokens = batch_size * model.block_size
-    per_block = (8 + 2 * model.mlp_ratio) * model.n_embd + 2 * model.n_head * model.block_size
+    extras = [
+        2 * (model.norm == "rms"), 2 * model.qk_norm, 2 * (model.positions == "rotary"),
+        model.embedding_shortcuts,
+    ]  # fmt: skip
+    units = hidden_units(model.activation, model.mlp_ratio, model.n_embd)
+    feed_forward = units * (4 if model.activation == "swiglu" else 2)
+    attention_weights = 2 * model.n_head * model.block_size
+    per_block = (8 + sum(extras)) * model.n_embd + feed_forward + attention_weights
     activations = tokens * (model.n_layer * per_block + 4 * model.n_embd)
     chunk = min(tokens, CHUNK_ROWS // 2) * model.vocab_size
+    if model.logit_softcap is not None:
+        chunk *= 2
     return 4 * (4 * parameters + activations + chunk + model.vocab_size * model.n_embd)

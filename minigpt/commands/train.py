@@ -196,7 +196,7 @@ def train(
         from minigpt.training.meeting import Job
         from minigpt.training.memory import reset_peak_memory
         from minigpt.training.processes import find_environment, is_first, use_launched_processes
-        from minigpt.training.resume import check_can_go_on
+        from minigpt.training.resume import check_can_go_on, check_same_groups
         from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
@@ -209,6 +209,7 @@ def train(
     if resume_from:
         checkpoint = read_checkpoint(resume_from)
         check_resumable(checkpoint, dict(parts.lit.hparams))
+        check_same_groups(checkpoint, parts.lit.optimizer_config)
         changed = {**resolved(config), "run_dir": ""} != {**run.read_config(), "run_dir": ""}
         check_can_go_on(checkpoint, trainer, parts.data, changed)
     if is_first(trainer):

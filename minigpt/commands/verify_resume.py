@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from minigpt.config import compose_config, refuse_resume, unique
 from minigpt.errors import UserError
-from minigpt.runs.checkpoints import read_checkpoint
+from minigpt.runs.checkpoints import RAW_WEIGHTS, read_checkpoint
 from minigpt.runs.metrics import read_metrics
 from minigpt.runs.run_folder import RunFolder
 
@@ -146,8 +146,8 @@ def _differences(whole: RunFolder, parts: RunFolder) -> list[str]:
             )
             break
     last, expected_last = read_checkpoint(parts.last), read_checkpoint(whole.last)
-    for key in ("state_dict", "optimizer_states", "lr_schedulers"):
-        if not _same(last[key], expected_last[key]):
+    for key in ("state_dict", RAW_WEIGHTS, "optimizer_states", "lr_schedulers"):
+        if not _same(last.get(key), expected_last.get(key)):
             differences.append(f"{key} of the last checkpoint")
     return differences
 

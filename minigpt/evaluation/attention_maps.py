@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minigpt.model.attention import CausalSelfAttention
-from minigpt.model.gpt import GPT, GPTConfig
+from minigpt.model.config import GPTConfig
+from minigpt.model.gpt import GPT
+from minigpt.model.rotary import Rotation
 
 KEPT_WEIGHTS = 1_000_000  # in all
 KEPT_TOKENS = 128  # of a text, at most
@@ -30,9 +32,10 @@ def attention_maps(net: GPT, ids: NDArray[np.integer[Any]]) -> NDArray[np.float3
     assert not net.training
     maps: list[Tensor] = []
 
-    def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def keep(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         assert isinstance(layer, CausalSelfAttention)
-        maps.append(attention_weights(layer, inputs[0])[0])
+        x, rotation, *_ = inputs
+        maps.append(attention_weights(layer, x, rotation)[0])
 
     layers = [module for module in net.modules() if isinstance(module, CausalSelfAttention)]
     hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
@@ -45,14 +48,13 @@ def attention_maps(net: GPT, ids: NDArray[np.integer[Any]]) -> NDArray[np.float3
 
 
 def attention_weights(
-    layer: CausalSelfAttention, x: Float[Tensor, "B T C"]
+    layer: CausalSelfAttention, x: Float[Tensor, "B T C"], rotation: Rotation | None
 ) -> Float[Tensor, "B H T T"]:
-    """The weights with which a layer adds up its values: softmax of q k / sqrt(D), causal."""
-    B, T, C = x.shape
-    qkv = layer.qkv(x).view(B, T, 3, layer.n_head, C // layer.n_head)
-    q, k, _ = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
+    """The weights with which a layer adds up its values: softmax of scaled q k, causal."""
+    q, k, _ = layer.queries_keys_values(x, rotation)  # (B, H, T, D) each
+    T = x.shape[1]
     future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
-    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (B, H, T, T)
+    scores = (q / layer.score_divisor) @ k.transpose(-2, -1)  # (B, H, T, T)
     return scores.masked_fill(future, -math.inf).softmax(-1)
 
 

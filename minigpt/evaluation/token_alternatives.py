@@ -59,7 +59,7 @@ def token_alternatives(
 
 def _score(net: GPT, windows: Iterable[Window], count: int) -> Iterator[TokenAlternatives]:
     """The rows of each window, several windows at a time."""
-    head = Head(net.head.weight, net.head.bias)
+    head = Head(net.head.weight, net.head.bias, net.config.logit_softcap)
     for batch in batches(windows):
         scores = score_alternatives(head, *scored_rows(net, batch), count)
         rows = TokenAlternatives(

@@ -71,7 +71,7 @@ class Scorer:
         assert not net.training
         self.net = net
         self.precision = precision
-        self.head = Head(net.head.weight.to(precision), net.head.bias)
+        self.head = Head(net.head.weight.to(precision), net.head.bias, net.config.logit_softcap)
 
     def score(self, windows: Iterable[Window]) -> Iterator[WindowScores]:
         """The scores of each window, in order.

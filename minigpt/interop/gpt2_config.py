@@ -10,6 +10,7 @@ from minigpt.model.gpt import GPTConfig
 ACTIVATIONS = {
     "gelu_tanh": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
     "gelu": ("gelu", "gelu_python"),
+    "relu2": ("relu2",),
 }
 LAYER_NORM_EPSILON = 1e-5
 
@@ -29,8 +30,27 @@ DEFAULTS = {
 }  # fmt: skip
 
 
+# Our key -> its values for which the network is a GPT-2; the first is the way out.
+HELD = {
+    "positions": ("learned", "sinusoidal", "none"),
+    "activation": (*ACTIVATIONS,),
+    "norm": ("layer",),
+    "qk_norm": (False,),
+    "logit_softcap": (None,),
+    "bigram_embeddings": (None,),
+    "embedding_shortcuts": (False,),
+}
+
+
 def check_gpt2_can_hold(config: GPTConfig) -> None:
-    """Raises UserError for the one part of our network that GPT-2's format has no place for."""
+    """Raises UserError for a part of our network that GPT-2's format has no place for."""
+    for key, held in HELD.items():
+        if (value := getattr(config, key)) not in held:
+            raise UserError(
+                f"model.{key}={_yaml(value)}: GPT-2's format has no place for it, and without it "
+                f"the model would be another one; train with model.{key}={_yaml(held[0])}, or use "
+                "--format onnx"
+            )
     if config.head_bias:
         raise UserError(
             "model.head_bias=true: GPT-2's format has no bias in the head, and without it the "
@@ -100,6 +120,11 @@ def from_gpt2_config(content: dict[str, Any], path: Path) -> GPTConfig:
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _yaml(value: Any) -> str:
+    """A value as one types it on the command line."""
+    return "null" if value is None else str(value).lower()
 
 
 def _mlp_ratio(n_inner: Any, n_embd: Any) -> int:

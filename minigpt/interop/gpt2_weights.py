@@ -24,7 +24,7 @@ def to_gpt2_weights(config: GPTConfig, weights: Weights) -> Weights:
     """Our weights as GPT2LMHeadModel names them; a tied head is left out, as it does.
 
     Biases that the network lacks are zeros, and positions that it computes are a table.
-    Raises UserError for a head with a bias.
+    Raises UserError for a part that GPT-2 does not have.
     """
     check_gpt2_can_hold(config)
     theirs = {}

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from minigpt.model.dropout import Dropout, draws_own_mask
+from minigpt.model.norms import QueryKeyNorm
+from minigpt.model.rotary import Rotation, rotate
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,19 @@ class KeyValueCache:
 class CausalSelfAttention(nn.Module):
     """Multi-head attention to the same and earlier positions (Vaswani et al., 2017)."""
 
-    def __init__(self, n_embd: int, n_head: int, dropout: float, bias: bool) -> None:
+    def __init__(self, n_embd: int, n_head: int, dropout: float, bias: bool, qk_norm: bool) -> None:
         super().__init__()
         self.n_head = n_head
+        self.score_divisor = math.sqrt(n_embd // n_head)  # of the products of queries and keys
         self.dropout = Dropout(dropout)
         self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=bias)
+        self.qk_norm = QueryKeyNorm(n_embd // n_head) if qk_norm else None
         self.proj = nn.Linear(n_embd, n_embd, bias=bias)
 
     def forward(
         self,
         x: Float[Tensor, "B T C"],
+        rotation: Rotation | None = None,
         cache: KeyValueCache | None = None,
         places: Places | None = None,
     ) -> Float[Tensor, "B T C"]:
@@ -83,8 +88,7 @@ class CausalSelfAttention(nn.Module):
         start at the same position.
         """
         B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
+        q, k, v = self.queries_keys_values(x, rotation)  # (B, H, T, D) each
         if cache is not None:
             k, v = cache.extend(k, v, places)  # (B, H, S, D) each
         p = self.dropout.p if self.training else 0.0
@@ -94,16 +98,34 @@ class CausalSelfAttention(nn.Module):
             # A single query may attend to every key of its row, so equal rows need no mask.
             visible = places.visible if places is not None else None
             y = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=visible, dropout_p=p, is_causal=T > 1
-            )
+                q, k, v, attn_mask=visible, dropout_p=p, is_causal=T > 1,
+                scale=1 / self.score_divisor,
+            )  # fmt: skip
         return self.proj(y.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
+
+    def queries_keys_values(
+        self, x: Float[Tensor, "B T C"], rotation: Rotation | None
+    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B H T D"], Float[Tensor, "B H T D"]]:
+        """(B, T, C) -> what attention compares, and what it adds up, (B, H, T, D) each."""
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)
+        if self.qk_norm is None and rotation is None:
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            return q, k, v
+        qk, v = qkv.split([2, 1], dim=2)
+        if self.qk_norm is not None:
+            qk = self.qk_norm(qk)
+        if rotation is not None:
+            qk = rotate(qk, rotation)
+        q, k = qk.permute(2, 0, 3, 1, 4)
+        return q, k, v.squeeze(2).transpose(1, 2)
 
     def _attention_with_own_dropout(
         self, q: Float[Tensor, "B H T D"], k: Float[Tensor, "B H T D"], v: Float[Tensor, "B H T D"]
     ) -> Float[Tensor, "B H T D"]:
         # SDPA has no fused CPU kernel with dropout; its fallback does the same math, slower.
-        T, D = q.shape[-2:]
+        T = q.shape[-2]
         future = torch.ones(T, T, dtype=torch.bool).triu(1)
-        scores = (q / math.sqrt(D)) @ k.transpose(-2, -1)  # (B, H, T, T)
+        scores = (q / self.score_divisor) @ k.transpose(-2, -1)  # (B, H, T, T)
         weights = scores.masked_fill(future, -math.inf).softmax(-1)
         return self.dropout(weights) @ v  # (B, H, T, D)

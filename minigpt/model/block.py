@@ -7,51 +7,41 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from minigpt.model.attention import CausalSelfAttention, KeyValueCache, Places
+from minigpt.model.config import GPTConfig
 from minigpt.model.dropout import Dropout
-
-# GELU (Hendrycks and Gimpel, 2016) by GPT-2's tanh approximation, or exact; torch's names for them.
-ACTIVATIONS = {"gelu_tanh": "tanh", "gelu": "none"}
-
-
-class MLP(nn.Module):
-    """Feed-forward layer with one of ACTIVATIONS."""
-
-    def __init__(self, n_embd: int, mlp_ratio: int, bias: bool, activation: str) -> None:
-        super().__init__()
-        self.fc = nn.Linear(n_embd, mlp_ratio * n_embd, bias=bias)
-        self.gelu = nn.GELU(approximate=ACTIVATIONS[activation])
-        self.proj = nn.Linear(mlp_ratio * n_embd, n_embd, bias=bias)
-
-    def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B T C"]:
-        """(B, T, C) -> (B, T, C), through (B, T, mlp_ratio * C)."""
-        return self.proj(self.gelu(self.fc(x)))
+from minigpt.model.feed_forward import FeedForward
+from minigpt.model.norms import make_norm
+from minigpt.model.rotary import Rotation
+from minigpt.model.shortcut import EmbeddingShortcut
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block, as in GPT-2 (Radford et al., 2019)."""
+    """Pre-norm transformer block, as in GPT-2 (Radford et al., 2019) where nothing is changed."""
 
-    def __init__(
-        self,
-        n_embd: int,
-        n_head: int,
-        mlp_ratio: int,
-        dropout: float,
-        bias: bool,
-        activation: str,
-    ) -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(n_embd, bias=bias)
-        self.attn = CausalSelfAttention(n_embd, n_head, dropout, bias)
-        self.ln_2 = nn.LayerNorm(n_embd, bias=bias)
-        self.mlp = MLP(n_embd, mlp_ratio, bias, activation)
-        self.dropout = Dropout(dropout)
+        c = config
+        self.shortcut = EmbeddingShortcut() if c.embedding_shortcuts else None
+        self.ln_1 = make_norm(c.norm, c.n_embd, c.bias)
+        self.attn = CausalSelfAttention(c.n_embd, c.n_head, c.dropout, c.bias, c.qk_norm)
+        self.ln_2 = make_norm(c.norm, c.n_embd, c.bias)
+        self.mlp = FeedForward(c.n_embd, c.mlp_ratio, c.bias, c.activation)
+        self.dropout = Dropout(c.dropout)
 
     def forward(
         self,
         x: Float[Tensor, "B T C"],
+        embedding: Float[Tensor, "B T C"] | None = None,
+        rotation: Rotation | None = None,
         cache: KeyValueCache | None = None,
         places: Places | None = None,
     ) -> Float[Tensor, "B T C"]:
-        """(B, T, C) -> (B, T, C)."""
-        x = x + self.dropout(self.attn(self.ln_1(x), cache, places))
+        """(B, T, C) -> (B, T, C).
+
+        embedding: normalised, for the shortcut; rotation: of rotary positions.
+        """
+        if self.shortcut is not None:
+            assert embedding is not None
+            x = self.shortcut(x, embedding)
+        x = x + self.dropout(self.attn(self.ln_1(x), rotation, cache, places))
         return x + self.dropout(self.mlp(self.ln_2(x)))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from minigpt.model.attention import Places
 from minigpt.model.gpt import GPT
+from minigpt.model.softcap import soft_cap_
 
 
 class Decoder:
@@ -46,7 +47,8 @@ class Decoder:
             self.windows[:, self.lengths[0]] = tokens[:, 0]
         else:
             self.windows.scatter_(1, places.positions, tokens)
-        hidden = self.net.hidden(tokens, self.caches, places)[:, 0]  # (B, C)
+        before = None if self.net.bigrams is None else self._last_tokens()
+        hidden = self.net.hidden(tokens, self.caches, places, before)[:, 0]  # (B, C)
         self.lengths = [length + 1 for length in self.lengths]
         if len(hidden) == 1:
             # The weight as it is stored times one column is as fast as its transpose, which would
@@ -54,12 +56,20 @@ class Decoder:
             logits = torch.mm(self.net.head.weight, hidden.T).T  # (1, V)
         else:
             logits = hidden @ self._transposed_head  # (B, V)
-        return logits if self.net.head.bias is None else logits.add_(self.net.head.bias)
+        if self.net.head.bias is not None:
+            logits += self.net.head.bias
+        return soft_cap_(logits, self.net.config.logit_softcap)
 
     @cached_property
     def _transposed_head(self) -> Float[Tensor, "C V"]:
         # Multiplying a few rows by a contiguous transpose is four times as fast on CPU.
         return self.net.head.weight.detach().T.contiguous()
+
+    def _last_tokens(self) -> Int[Tensor, "B 1"]:
+        """The token that was read last of each sequence; vocab_size where there is none."""
+        lengths = torch.tensor(self.lengths, device=self.device)[:, None]  # (B, 1)
+        last = self.windows.gather(1, (lengths - 1).clamp_min(0))
+        return last.where(lengths > 0, self.net.config.vocab_size)
 
     @torch.inference_mode()
     def keep(self, rows: list[int]) -> None:

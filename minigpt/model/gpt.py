@@ -1,71 +1,24 @@
-"""The GPT network, its configuration, and its counts of parameters and operations.
+"""The GPT network, and its counts of parameters and operations.
 
 Shapes: B batch, T tokens, C channels (n_embd), V vocabulary.
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from minigpt.errors import UserError, check_choice, check_positive, check_types
 from minigpt.model.attention import KeyValueCache, Places
-from minigpt.model.block import ACTIVATIONS, Block
+from minigpt.model.bigrams import BigramEmbedding
+from minigpt.model.block import Block
+from minigpt.model.config import GPTConfig as GPTConfig  # re-exported: the two go together
 from minigpt.model.dropout import Dropout
-from minigpt.model.positions import POSITIONS, position_embedding
-
-INITS = ("gpt2", "torch")
-
-
-@dataclass(frozen=True)
-class GPTConfig:
-    """Sizes and options of the network: the keys of the `model` config group.
-
-    Raises UserError, naming the key, on a wrong type, a size below 1, a dropout outside [0, 1),
-    an n_embd that is not a multiple of n_head, or an unknown or unusable option.
-    """
-
-    READ_ELSEWHERE: ClassVar = ("from",)  # keys of the group that do not describe the network
-
-    n_layer: int
-    n_head: int
-    n_embd: int
-    mlp_ratio: int  # the feed-forward layer has mlp_ratio * n_embd hidden units
-    block_size: int  # context length in tokens
-    vocab_size: int
-    dropout: float  # on attention weights and on both residual branches of a block
-    embd_dropout: float  # on the sum of token and position embedding
-    bias: bool  # in linear layers and layer norms, the head excepted
-    head_bias: bool
-    tie_weights: bool  # share one matrix between token embedding and head
-    positions: str  # learned, sinusoidal or none; without, the causal mask alone tells the order
-    init: str  # gpt2: N(0, 0.02) with smaller residual projections; torch: each layer's default
-    activation: str = "gelu_tanh"  # of the feed-forward layer; or gelu. Older checkpoints lack it
-
-    def __post_init__(self) -> None:
-        check_types("model", self)
-        sizes = ("n_layer", "n_head", "n_embd", "mlp_ratio", "block_size", "vocab_size")
-        check_positive("model", self, *sizes)
-        for name in ("dropout", "embd_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"model.{name} must lie in [0, 1), got {getattr(self, name)}")
-        if self.n_embd % self.n_head:
-            raise UserError(
-                f"model.n_embd={self.n_embd} is not a multiple of model.n_head={self.n_head}; "
-                f"{self.n_head * math.ceil(self.n_embd / self.n_head)} would be"
-            )
-        check_choice("model.positions", self.positions, POSITIONS)
-        check_choice("model.init", self.init, INITS)
-        check_choice("model.activation", self.activation, ACTIVATIONS)
-        if self.tie_weights and self.init == "torch":
-            raise UserError(
-                "model.tie_weights=true needs model.init=gpt2: PyTorch's default embedding, "
-                "N(0, 1), is far too large for a head"
-            )
+from minigpt.model.norms import make_norm, rms_normalised
+from minigpt.model.positions import position_embedding
+from minigpt.model.rotary import rotation_at
+from minigpt.model.softcap import soft_capped
 
 
 class GPT(nn.Module):
@@ -81,15 +34,18 @@ class GPT(nn.Module):
         c = config
         self.wte = nn.Embedding(c.vocab_size, c.n_embd)
         self.wpe = position_embedding(c.positions, c.block_size, c.n_embd)
-        self.dropout = Dropout(c.embd_dropout)
-        self.blocks = nn.ModuleList(
-            Block(c.n_embd, c.n_head, c.mlp_ratio, c.dropout, c.bias, c.activation)
-            for _ in range(c.n_layer)
+        self.bigrams = (
+            BigramEmbedding(c.bigram_embeddings, c.vocab_size, c.n_embd)
+            if c.bigram_embeddings
+            else None
         )
-        self.ln_f = nn.LayerNorm(c.n_embd, bias=c.bias)
+        self.dropout = Dropout(c.embd_dropout)
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layer))
+        self.ln_f = make_norm(c.norm, c.n_embd, c.bias)
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=c.head_bias)
         if c.init == "gpt2":
             self._init_gpt2()
+        self._init_zeros()
         if c.tie_weights:
             self.head.weight = self.wte.weight
 
@@ -103,29 +59,53 @@ class GPT(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    def _init_zeros(self) -> None:
+        zeroed = [self.bigrams.table] if self.bigrams is not None else []
+        if self.config.zero_init:
+            # Every block then passes on its input, and every token is equally likely.
+            for block in self.blocks:
+                zeroed += [block.attn.proj, block.mlp.proj]
+            zeroed.append(self.head)
+        for module in zeroed:
+            for parameter in module.parameters():
+                nn.init.zeros_(parameter)
+
     def hidden(
         self,
         tokens: Int[Tensor, "B T"],
         caches: list[KeyValueCache] | None = None,
         places: Places | None = None,
+        before: Int[Tensor, "B 1"] | None = None,
     ) -> Float[Tensor, "B T C"]:
         """(B, T) token ids -> (B, T, C) hidden states after the final norm; T at most block_size.
 
         With caches, one per block, the tokens continue the cached ones and are appended to them.
         places: where, if the rows of the caches differ in length; T is 1 then.
+        before: the last token of each row of the caches, which bigram embeddings need; vocab_size
+        where a row is empty.
         """
+        start = caches[0].length if caches else 0
+        if places is not None:
+            positions = places.positions  # (B, 1)
+        else:
+            positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)  # (T)
         x = self.wte(tokens)  # (B, T, C)
         if self.wpe is not None:
-            if places is not None:
-                positions = places.positions  # (B, 1)
-            else:
-                start = caches[0].length if caches else 0
-                positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
             x = x + self.wpe(positions)  # (T, C), broadcast over the batch; (B, 1, C) with places
+        if self.bigrams is not None:
+            assert before is not None or (start == 0 and places is None)
+            x = x + self.bigrams(tokens, before)
         x = self.dropout(x)
+        c = self.config
+        embedding = rms_normalised(x) if c.embedding_shortcuts else None
+        is_rotary = c.positions == "rotary"
+        rotation = rotation_at(positions, c.n_embd // c.n_head) if is_rotary else None
         for i, block in enumerate(self.blocks):
             # With caches the length changes at each call; forward itself is never compiled.
-            x = block.forward(x, caches[i], places) if caches else block(x)
+            if caches:
+                x = block.forward(x, embedding, rotation, caches[i], places)
+            else:
+                x = block(x, embedding, rotation)
         return self.ln_f(x)
 
     def empty_caches(self, sequences: int) -> list[KeyValueCache]:
@@ -136,7 +116,7 @@ class GPT(nn.Module):
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         """(B, T) token ids -> (B, T, V) logits of the token that follows each position."""
-        return self.head(self.hidden(tokens))
+        return soft_capped(self.head(self.hidden(tokens)), self.config.logit_softcap)
 
 
 @lru_cache  # a report may ask for hundreds of runs of the same shape
@@ -158,6 +138,7 @@ def count_parameters(config: GPTConfig) -> dict[str, int]:
     parts = {
         "token embedding": net.wte,
         "position embedding": net.wpe,
+        **({} if net.bigrams is None else {"bigram embedding": net.bigrams}),
         "blocks": net.blocks,
         "final norm": net.ln_f,
         "head": net.head,

@@ -18,13 +18,17 @@ LIBRARIES = {
 }
 
 
-def check_library(method: str, has_bias: bool) -> None:
+def check_library(method: str, has_bias: bool, has_softcap: bool) -> None:
     """Raises UserError if a library is not installed or cannot serve this head."""
     module, package = LIBRARIES[method]
     if importlib.util.find_spec(module) is None:
         raise UserError(f"loss={method} needs a package: pip install {package}")
     if method == "cut" and has_bias:
         raise UserError("loss=cut has no bias; set model.head_bias=false or use loss=auto")
+    if has_softcap:
+        raise UserError(
+            f"loss={method} does not cap logits; set model.logit_softcap=null or use loss=auto"
+        )
 
 
 def summed_library_loss(

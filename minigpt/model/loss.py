@@ -15,6 +15,7 @@ from torch import Tensor
 from minigpt.errors import UserError
 from minigpt.model.fused_head import FUSED, FusedHead
 from minigpt.model.library_losses import LIBRARIES, check_library, summed_library_loss
+from minigpt.model.softcap import soft_capped
 
 IGNORE = -100  # a target with this value is left out of the loss
 
@@ -29,15 +30,26 @@ DEVICES = {
 }
 
 
-def check_method(method: str, device: torch.device, has_bias: bool) -> None:
-    """Raises UserError if a method cannot run on a device, or with the head's bias."""
+def check_method(
+    method: str, device: torch.device, has_bias: bool, has_softcap: bool = False
+) -> None:
+    """Raises UserError if a method cannot run on a device, or with this head."""
     able = [name for name in METHODS if device.type in DEVICES.get(name, (device.type,))]
     if method not in able:
         raise UserError(
             f"loss={method} does not run on {device.type}; choose one of {', '.join(able)}"
         )
     if method in LIBRARIES:
-        check_library(method, has_bias)
+        check_library(method, has_bias, has_softcap)
+
+
+def check_smoothing(label_smoothing: float, has_softcap: bool) -> None:
+    """Raises UserError for smoothed targets of capped logits: their mean is no longer linear."""
+    if label_smoothing and has_softcap:
+        raise UserError(
+            f"label_smoothing={label_smoothing} does not go with model.logit_softcap; set "
+            "label_smoothing=0 or model.logit_softcap=null"
+        )
 
 
 def resolve_method(method: str, device: torch.device) -> str:
@@ -64,13 +76,16 @@ def next_token_loss(
     targets: Int[Tensor, "*N"],
     method: str = "dense",
     label_smoothing: float = 0.0,
+    softcap: float | None = None,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy in nats per target that is not IGNORE; 0 if there is no such target.
 
     hidden (..., C), weight (V, C) and bias (V) or None of the head, targets (...) -> scalar.
     All methods compute the same function; "auto" must be resolved first. Label smoothing spreads
-    that share of each target evenly over the vocabulary (Szegedy et al., 2016).
+    that share of each target evenly over the vocabulary (Szegedy et al., 2016). softcap: of the
+    logits. Raises UserError for a library with a softcap, or label smoothing with one.
     """
+    check_smoothing(label_smoothing, softcap is not None)
     hidden, targets = hidden.flatten(0, -2), targets.flatten()  # (N, C), (N)
     is_counted = targets != IGNORE
     count = is_counted.sum().clamp_min(1)  # scalar; at least 1 avoids 0 / 0
@@ -80,18 +95,32 @@ def next_token_loss(
     if hidden.is_cuda and torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
     with torch.autocast(hidden.device.type, enabled=False):
-        if method in FUSED:
+        fused = _fused_settings(method, hidden.device, dtype, softcap)
+        if fused is not None:
             ids = targets.where(is_counted, 0)  # any valid id will do for an ignored row
             with_grad = torch.is_grad_enabled()
             loss = FusedHead.apply(
-                hidden, weight, bias, ids, is_counted, count, *FUSED[method], with_grad
+                hidden, weight, bias, ids, is_counted, count, *fused, with_grad, softcap
             )
         else:
             b = None if bias is None else bias.to(dtype)
-            loss = _summed_loss(hidden.to(dtype), weight.to(dtype), b, targets, method) / count
+            h, w = hidden.to(dtype), weight.to(dtype)
+            loss = _summed_loss(h, w, b, targets, method, softcap) / count
     if label_smoothing:
         loss = loss + label_smoothing * _smoothing_penalty(hidden, weight, bias, targets) / count
     return loss
+
+
+def _fused_settings(
+    method: str, device: torch.device, dtype: torch.dtype, softcap: float | None
+) -> tuple[torch.dtype, int] | None:
+    """Precision and rows of a chunk, where a method is fused; None where it is not.
+
+    torch's chunked operator knows no softcap, so the fused head stands in for it.
+    """
+    if method == "chunked" and softcap is not None and device.type in DEVICES["float32"]:
+        return FUSED["bfloat16" if dtype == torch.bfloat16 else "float32"]
+    return FUSED.get(method)
 
 
 def _summed_loss(
@@ -100,11 +129,15 @@ def _summed_loss(
     bias: Float[Tensor, "V"] | None,
     targets: Int[Tensor, "N"],
     method: str,
+    softcap: float | None,
 ) -> Float[Tensor, ""]:
     """Cross-entropy of a method that is not fused, summed over the targets; scalar."""
     if method in LIBRARIES:
+        if softcap is not None:
+            check_library(method, bias is not None, has_softcap=True)
         return summed_library_loss(method, hidden, weight, bias, targets)
-    if method == "chunked" and hasattr(F, "linear_cross_entropy"):  # torch >= 2.13
+    has_operator = hasattr(F, "linear_cross_entropy")  # torch >= 2.13
+    if method == "chunked" and has_operator and softcap is None:
         return F.linear_cross_entropy(
             hidden,
             weight,
@@ -115,7 +148,7 @@ def _summed_loss(
             options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=CHUNK_ROWS),
         )
     logits = F.linear(hidden, weight, bias)  # (N, V)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = soft_capped(logits.to(torch.promote_types(logits.dtype, torch.float32)), softcap)
     return F.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORE)
 
 

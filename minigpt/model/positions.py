@@ -1,4 +1,4 @@
-"""Position embeddings: learned, sinusoidal or none.
+"""Position embeddings, which are added to those of tokens.
 
 Shapes: C channels (n_embd); "..." is T tokens, or B sequences of T tokens.
 """
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-POSITIONS = ("learned", "sinusoidal", "none")
+POSITIONS = ("learned", "sinusoidal", "rotary", "none")  # rotary ones act in attention
 
 
 class SinusoidalEmbedding(nn.Module):
@@ -32,7 +32,7 @@ class SinusoidalEmbedding(nn.Module):
 
 
 def position_embedding(kind: str, block_size: int, n_embd: int) -> nn.Module | None:
-    """The module for one of POSITIONS, or None for "none"."""
+    """The module for one of POSITIONS; None where nothing is added to the embeddings."""
     if kind == "learned":
         return nn.Embedding(block_size, n_embd)
     return SinusoidalEmbedding(n_embd) if kind == "sinusoidal" else None

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from minigpt.model.fused_head import ALIGNMENT
+from minigpt.model.softcap import soft_cap_
 
 # Logits that are held at a time. On a CPU the passes over them cost as much as their product where
 # they leave its cache; a GPU has the bandwidth, and loses time with every small kernel.
@@ -30,10 +31,13 @@ class Scores(NamedTuple):
 class Head:
     """A head with its buffer, laid out once for many calls: rows of logits start on a cache line.
 
-    weight (V, C), bias (V) or None.
+    weight (V, C), bias (V) or None, softcap of the logits or None.
     """
 
-    def __init__(self, weight: Float[Tensor, "V C"], bias: Float[Tensor, "V"] | None) -> None:
+    def __init__(
+        self, weight: Float[Tensor, "V C"], bias: Float[Tensor, "V"] | None, softcap: float | None
+    ) -> None:
+        self.softcap = softcap
         self.weight = weight.detach()
         self.bias = None if bias is None else bias.detach()
         self._columns = -(-len(weight) // ALIGNMENT) * ALIGNMENT  # P
@@ -46,7 +50,9 @@ class Head:
             self._buffer = self.weight.new_empty(R * self._columns)
         logits = self._buffer[: R * self._columns].view(R, self._columns)[:, :V]
         torch.mm(hidden.to(self.weight.dtype), self.weight.T, out=logits)
-        return logits if self.bias is None else logits.add_(self.bias)
+        if self.bias is not None:
+            logits += self.bias
+        return soft_cap_(logits, self.softcap)
 
     def tiles(self, hidden: Float[Tensor, "R C"]) -> Iterator[tuple[int, Float[Tensor, "R K"]]]:
         """(R, C) -> a first token's id and the (R, K) logits from it on, for all of the vocabulary.
@@ -62,14 +68,16 @@ class Head:
             torch.mm(hidden, weight.T, out=logits)
             if self.bias is not None:
                 logits += self.bias[start : start + width]
-            yield start, logits
+            yield start, soft_cap_(logits, self.softcap)
 
     def of_targets(
         self, hidden: Float[Tensor, "R C"], targets: Int[Tensor, "R"]
     ) -> Float[Tensor, "R"]:
         """(R, C) hidden states, (R) ids -> the logit of each row's own id, in float32."""
         logits = (hidden.float() * self.weight[targets].float()).sum(1)
-        return logits if self.bias is None else logits + self.bias[targets]
+        if self.bias is not None:
+            logits += self.bias[targets]
+        return soft_cap_(logits, self.softcap)
 
 
 @torch.inference_mode()
@@ -133,6 +141,6 @@ def _score_rows(head: Head, hidden: Float[Tensor, "R C"], targets: Int[Tensor, "
     overflown = nats.isinf()  # a token e^88 times as likely as the target
     if overflown.any():
         logits = F.linear(hidden[overflown].to(head.weight.dtype), head.weight).float()
-        logits = logits if head.bias is None else logits + head.bias
+        logits = soft_cap_(logits if head.bias is None else logits + head.bias, head.softcap)
         nats[overflown] = logits.logsumexp(1) - t[overflown]
     return Scores(nats, rank.long())

@@ -18,6 +18,9 @@ PARTS = (
     ("hyper_parameters", "data"),
     ("state_dict",),
 )
+# Where weights are averaged, `state_dict` is the average and this key has what training goes on
+# with.
+RAW_WEIGHTS = "raw_state_dict"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -85,15 +88,14 @@ def checkpoint_to_resume(run: RunFolder) -> Path:
 def check_resumable(checkpoint: dict[str, Any], hyper_parameters: dict[str, Any]) -> None:
     """Raises UserError unless a run with these hyper-parameters continues a checkpoint exactly.
 
-    Network, tokenizer, text, the order of batches and the optimizer's groups must be the same.
+    Network, tokenizer, text and the order of batches must be the same.
     """
     saved = _fixed(checkpoint["hyper_parameters"])
     for key, value in _fixed(hyper_parameters).items():
         if saved.get(key) != value:
             raise UserError(
                 f"resume: the checkpoint has {key}={saved.get(key)}, this run asks for {value}; "
-                "a resumed run keeps its network, its text, the order of its batches and what "
-                "weight decay covers"
+                "a resumed run keeps its network, its text and the order of its batches"
             )
 
 
@@ -110,7 +112,6 @@ def _fixed(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
         for section in ("model", "tokenizer", "data")
         for key, value in hyper_parameters[section].items()
     }
-    decay = hyper_parameters["optimizer"]["decay"]
     # Whether the id that ends a text stands in it follows from the text's fingerprint.
     fixed.pop("data.end_of_text", None)
-    return {**defaults, **fixed, "seed": hyper_parameters["seed"], "optimizer.decay": decay}
+    return {**defaults, **fixed, "seed": hyper_parameters["seed"]}

@@ -1,9 +1,11 @@
 """The length of a run that has a budget of tokens or operations instead of epochs."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
 
+from minigpt.batches.warmup import BatchSizes
 from minigpt.errors import UserError, check_positive, check_types
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
 from minigpt.training.callbacks.budget_validations import BudgetValidations
@@ -41,6 +43,22 @@ class EpochTokens:
         return epochs * self.whole_epoch + rest * self.per_step
 
 
+@dataclass(frozen=True)
+class StreamTokens:
+    """The tokens that steps train on where batches grow and passes follow without a gap."""
+
+    sizes: BatchSizes  # of each process
+    world_size: int
+    block_size: int
+    blocks: int  # of a pass over the text
+    missing: int  # tokens that the last block of a pass is short of
+
+    def after(self, steps: int) -> int:
+        """Tokens that a run has trained on after a number of steps."""
+        blocks = self.sizes.before(steps) * self.world_size
+        return blocks * self.block_size - blocks // self.blocks * self.missing
+
+
 def budget_tokens(budget: BudgetConfig, model: GPTConfig) -> float | None:
     """The tokens that a budget allows; None without a budget."""
     if budget.flops is not None:
@@ -48,22 +66,27 @@ def budget_tokens(budget: BudgetConfig, model: GPTConfig) -> float | None:
     return budget.tokens
 
 
-def steps_for(tokens: float, epoch: EpochTokens) -> int:
+def steps_for(tokens: float, counts: EpochTokens | StreamTokens) -> int:
     """The number of steps, at least 1, whose tokens come nearest to a number of tokens."""
-    epochs, rest = divmod(tokens, epoch.whole_epoch)
-    fewer = int(epochs) * epoch.steps + min(int(rest // epoch.per_step), epoch.steps - 1)
-    return min((max(1, fewer), fewer + 1), key=lambda steps: abs(epoch.after(steps) - tokens))
+    most = 1
+    while counts.after(most) < tokens:
+        most *= 2
+    more = bisect_left(range(most), tokens, key=counts.after)  # the fewest that reach it
+    return min((max(1, more - 1), max(1, more)), key=lambda n: abs(counts.after(n) - tokens))
 
 
-def count_epoch_tokens(trainer: pl.Trainer, data: TokenDataModule) -> EpochTokens:
-    """The tokens that the steps of an epoch train on.
+def count_tokens(trainer: pl.Trainer, data: TokenDataModule) -> EpochTokens | StreamTokens:
+    """The tokens that the steps of a run train on.
 
-    Exact, except that the text's last block, which may be short, is counted in the last step.
+    Exact, except that the text's last block, which may be short, is counted at the pass's end.
     """
     blocks, block_size, stride = data.blocks["train"], data.block_size, data.config.stride
     steps = max(1, training_batches(trainer, data))  # check_limits refuses 0
     per_step = data.config.batch_size * trainer.world_size * block_size
     missing = (len(blocks) - 1) * stride + block_size - (len(blocks.tokens) - 1)
+    if data.config.warmup is not None:
+        sizes = BatchSizes(data.config.warmup, data.config.batch_size)
+        return StreamTokens(sizes, trainer.world_size, block_size, len(blocks), missing)
     whole_text = len(blocks) * block_size - missing
     return EpochTokens(steps, per_step, min(steps * per_step, whole_text))
 
@@ -91,6 +114,6 @@ def apply_budget(
             f"budget.{name} and trainer.accumulate_grad_batches above 1 do not go together; raise "
             "data.batch_size or lower it, or set trainer.max_epochs instead of the budget"
         )
-    steps = steps_for(tokens, count_epoch_tokens(trainer, data))
+    steps = steps_for(tokens, count_tokens(trainer, data))
     end_after_steps(trainer, steps)
     trainer.callbacks.append(BudgetValidations(steps, budget.validations))

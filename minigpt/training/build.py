@@ -19,7 +19,7 @@ from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
 from minigpt.errors import UserError, check_choice, check_finite_number, nearest
 from minigpt.model.gpt import GPTConfig
-from minigpt.model.loss import check_method, has_bfloat16_instructions
+from minigpt.model.loss import check_method, check_smoothing, has_bfloat16_instructions
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.callbacks.finite_watch import FiniteWatch
 from minigpt.training.callbacks.metrics import Metrics
@@ -30,8 +30,9 @@ from minigpt.training.lightning_seams import NoProfiler, leave_signals_alone
 from minigpt.training.limits import check_limits
 from minigpt.training.lit_gpt import LitGPT, check_loss
 from minigpt.training.memory import keep_freed_memory
-from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
+from minigpt.training.optimizer import OptimizerConfig, check_covers
 from minigpt.training.processes import find_environment, is_first
+from minigpt.training.schedule import SchedulerConfig
 
 OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
 COMPILE = (False, True, "reduce-overhead")
@@ -116,8 +117,12 @@ def build_parts(
     trainer, compile_blocks = make_trainer(cfg, callbacks, loggers)
     if compile_blocks:
         _check_compiler(trainer)
-    check_method(cfg.loss, trainer.strategy.root_device, bool(cfg.model.head_bias))
+    has_softcap = cfg.model.get("logit_softcap") is not None
+    device = trainer.strategy.root_device
+    check_method(cfg.loss, device, bool(cfg.model.head_bias), has_softcap)
+    check_smoothing(cfg.label_smoothing, has_softcap)
     data, model = build_data(cfg)
+    check_covers(optimizer, model)
     start = None if resumed else cfg.model.get("from")
     if start is not None:
         # Imported only now: a run without the key must not wait for it.

@@ -13,6 +13,8 @@ from minigpt.batches.blocks import Blocks
 from minigpt.batches.config import DataConfig
 from minigpt.batches.device_blocks import DeviceBlocks
 from minigpt.batches.loader import Batch, BlockBatches, BlockLoader
+from minigpt.batches.stream import StreamBatches, StreamLoader
+from minigpt.batches.warmup import BatchSizes, BatchWarmup
 from minigpt.errors import UserError
 from minigpt.model.loss import IGNORE
 from minigpt.tokens.prepare import prepare
@@ -93,6 +95,7 @@ class TokenDataModule(pl.LightningDataModule):
             "text": self.store.manifest.fingerprint,
             "stride": self.config.stride,
             "batch_size": self.config.batch_size,
+            "batch_warmup": self.config.batch_warmup,
             "shuffle": self.config.shuffle,
         }
 
@@ -106,8 +109,11 @@ class TokenDataModule(pl.LightningDataModule):
                 f"{largest}, which does not fit; set model.vocab_size={enough}"
             )
 
-    def train_dataloader(self) -> BlockLoader:
-        return self._loader("train", self.config.batch_size, self._training_position)
+    def train_dataloader(self) -> BlockLoader | StreamLoader:
+        if self.config.warmup is None:
+            return self._loader("train", self.config.batch_size, self._training_position)
+        batches = self._stream(self.config.warmup)
+        return StreamLoader(batches, self._workers(batches.blocks), self._stream_position)
 
     def val_dataloader(self) -> BlockLoader:
         return self._loader("val", self.config.eval_batch_size)
@@ -120,6 +126,8 @@ class TokenDataModule(pl.LightningDataModule):
 
         The same in all processes: the first process's, since another's can be without a block.
         """
+        if self.config.warmup is not None:
+            return self._stream(self.config.warmup, rank=0)[0]
         return next(iter(self._loader("train", self.config.batch_size, rank=0)))
 
     def _training_position(self) -> tuple[int, int]:
@@ -129,6 +137,18 @@ class TokenDataModule(pl.LightningDataModule):
         """
         return position(self.trainer) if self.trainer else (0, 0)
 
+    def _stream_position(self) -> tuple[int, int]:
+        """(batches of the run that are done, those of this epoch), as above."""
+        done_in_epoch = self._training_position()[1]
+        return self.trainer.global_step if self.trainer else 0, done_in_epoch
+
+    def _stream(self, warmup: BatchWarmup, rank: int | None = None) -> StreamBatches:
+        """The training batches where they grow."""
+        world_size, seed = self._world_size(), self.seed if self.config.shuffle else None
+        sizes = BatchSizes(warmup, self.config.batch_size)
+        rank = self._rank() if rank is None else rank
+        return StreamBatches(self._placed("train"), sizes, seed, rank, world_size)
+
     def _loader(
         self,
         split: str,
@@ -136,15 +156,21 @@ class TokenDataModule(pl.LightningDataModule):
         start: Callable[[], tuple[int, int]] | None = None,
         rank: int | None = None,  # by default this process's
     ) -> BlockLoader:
-        world_size = self.trainer.world_size if self.trainer else 1
-        if rank is None:
-            rank = self.trainer.global_rank if self.trainer else 0
+        rank = self._rank() if rank is None else rank
         seed = self.seed if split == "train" and self.config.shuffle else None
         blocks = self._placed(split)
-        batches = BlockBatches(blocks, batch_size, seed, rank, world_size)
+        batches = BlockBatches(blocks, batch_size, seed, rank, self._world_size())
+        return BlockLoader(batches, self._workers(blocks), start)
+
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _workers(self, blocks: Blocks | DeviceBlocks) -> int:
         # Blocks on the GPU cannot be cut by another process, and need no help.
-        workers = self.config.num_workers if isinstance(blocks, Blocks) else 0
-        return BlockLoader(batches, workers, start)
+        return self.config.num_workers if isinstance(blocks, Blocks) else 0
 
     def _placed(self, split: str) -> Blocks | DeviceBlocks:
         """The blocks of a split, on the GPU if data.on_gpu says so and they fit."""

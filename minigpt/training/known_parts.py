@@ -13,10 +13,11 @@ from minigpt.training.callbacks.early_stopping import EarlyStopping
 from minigpt.training.callbacks.interruption import Interruption
 from minigpt.training.callbacks.progress import ProgressBar
 from minigpt.training.callbacks.samples import TextSamples
+from minigpt.training.callbacks.weight_average import WeightAverage
 from minigpt.training.csv_logger import MetricsCSV
 
 KNOWN = (AlignmentGuard, BestCheckpoint, EarlyStopping, Interruption, LastCheckpoint, MetricsCSV,
-         ProgressBar, TextSamples)  # fmt: skip
+         ProgressBar, TextSamples, WeightAverage)  # fmt: skip
 TARGETS = {
     *(f"{cls.__module__}.{cls.__qualname__}" for cls in KNOWN),
     "lightning.pytorch.loggers.TensorBoardLogger",

@@ -20,6 +20,11 @@ def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
                 f"trainer.limit_{split}_batches={limit} of the {batches[split]} {split} batches is "
                 "less than one; give a larger share, or a whole number of batches"
             )
+    if data.config.warmup is not None and trainer.accumulate_grad_batches > 1:
+        raise UserError(
+            "data.batch_warmup and trainer.accumulate_grad_batches above 1 do not go together: the "
+            "batches of a step would differ in size; raise data.batch_size instead"
+        )
     per_epoch = training_batches(trainer, data)
     _check_interval(trainer, per_epoch)
     never = _why_no_validation(trainer, per_epoch)

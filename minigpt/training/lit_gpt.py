@@ -22,12 +22,11 @@ from minigpt.training.lightning_seams import LeanModule, count_training_batches,
 from minigpt.training.loss_meter import nats_and_tokens
 from minigpt.training.optimizer import (
     OptimizerConfig,
-    SchedulerConfig,
-    lr_factor,
     make_optimizer,
     use_configured_settings,
 )
 from minigpt.training.processes import loss_weight
+from minigpt.training.schedule import SchedulerConfig, lr_factor
 
 
 class LitGPT(LeanModule):
@@ -89,8 +88,9 @@ class LitGPT(LeanModule):
         inputs, targets = batch
         hidden, head = self.net.hidden(inputs), self.net.head
         return next_token_loss(
-            hidden, head.weight, head.bias, targets, self.loss_method, label_smoothing
-        )
+            hidden, head.weight, head.bias, targets, self.loss_method, label_smoothing,
+            self.net.config.logit_softcap,
+        )  # fmt: skip
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         self._seed_dropout(batch_idx)
@@ -156,7 +156,7 @@ class LitGPT(LeanModule):
     def on_train_start(self) -> None:
         schedule = self.lr_schedulers()
         assert isinstance(schedule, LambdaLR)
-        use_configured_settings(self.optimizer_config, schedule)
+        use_configured_settings(self.optimizer_config, self.net, schedule)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         settle_position(self.trainer, checkpoint)

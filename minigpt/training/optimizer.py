@@ -1,7 +1,7 @@
-"""The optimizer's parameter groups, its settings on resume, and learning-rate schedules."""
+"""The optimizer, its configuration, and its settings after a resume."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,112 +9,137 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from minigpt.errors import UserError, check_choice, check_positive, check_types
+from minigpt.model.gpt import GPTConfig
+from minigpt.training.muon import ALGORITHMS, MuonAndAdamW
+from minigpt.training.parameter_groups import (
+    KINDS,
+    GroupSettings,
+    ParameterGroup,
+    parameter_groups,
+)
 
 DECAYS = ("all", "matrices")
-NOT_DECAYED = 1  # the number of the parameter group without weight decay, where there is one
-SCHEDULES = ("none", "cosine_epoch", "warmup_cosine", "warmup_constant_decay")
+# The keys that decide which parameters are in which group; a resumed run keeps them.
+GROUP_KEYS = ("name", "decay", "tables_lr_ratio", "head_lr_ratio", "vectors_lr_ratio",
+              "muon_covers")  # fmt: skip
+# Of Muon, as torch has them: the coefficients and steps of the Newton-Schulz iteration, and what
+# guards it against a division by 0.
+NEWTON_SCHULZ = {"ns_coefficients": (3.4445, -4.7750, 2.0315), "ns_steps": 5, "eps": 1e-7}
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW (Loshchilov and Hutter, 2019); the keys of the `optimizer` config group."""
+    """AdamW (Loshchilov and Hutter, 2019), alone or beside Muon (Jordan et al., 2024).
+
+    The keys of the `optimizer` config group.
+    """
 
     lr: float
     betas: list[float]
     eps: float
     weight_decay: float
-    fused: bool  # one kernel for all parameters
+    fused: bool  # of AdamW: one kernel for all parameters
     decay: str  # what weight decay covers: all parameters, or matrices (no biases, no norms)
+    # Learning rates as multiples of lr, which is that of the blocks' matrices.
+    tables_lr_ratio: float = 1.0  # of token and position tables, and of a head tied to one
+    head_lr_ratio: float = 1.0
+    vectors_lr_ratio: float = 1.0  # of biases and norms
+    name: str = "adamw"  # or muon
+    muon_covers: list[str] = field(default_factory=lambda: ["matrices"])  # the rest: AdamW
+    momentum: float = 0.95  # of Muon
 
     def __post_init__(self) -> None:
         check_types("optimizer", self)
-        check_positive("optimizer", self, "lr", "eps")
+        ratios = ("tables_lr_ratio", "head_lr_ratio", "vectors_lr_ratio")
+        check_positive("optimizer", self, "lr", "eps", *ratios)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"optimizer.betas must be two numbers in [0, 1), got {self.betas}")
         if self.weight_decay < 0:
             raise UserError(f"optimizer.weight_decay must be at least 0, got {self.weight_decay}")
         check_choice("optimizer.decay", self.decay, DECAYS)
+        check_choice("optimizer.name", self.name, ALGORITHMS)
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"optimizer.momentum must lie in [0, 1), got {self.momentum}")
+        self._check_muon_covers()
+
+    def _check_muon_covers(self) -> None:
+        if not self.muon_covers:
+            raise UserError("optimizer.muon_covers is empty; optimizer=adamw trains without Muon")
+        for kind in self.muon_covers:
+            check_choice("optimizer.muon_covers", kind, KINDS)
+            if kind == "tables":
+                raise UserError(
+                    "optimizer.muon_covers=tables: Muon would change all rows of a table, also "
+                    "those that no token of the batch looked up; leave tables to AdamW"
+                )
+            if kind == "vectors":
+                raise UserError(
+                    "optimizer.muon_covers=vectors: Muon trains matrices only; leave vectors to "
+                    "AdamW"
+                )
+
+    def settings_of(self, kind: str) -> GroupSettings:
+        """How parameters of a kind are trained; kind is one of parameter_groups.KINDS."""
+        ratios = {
+            "tables": self.tables_lr_ratio,
+            "head": self.head_lr_ratio,
+            "vectors": self.vectors_lr_ratio,
+        }
+        decays = self.decay == "all" or kind != "vectors"
+        muon = self.name == "muon" and kind in self.muon_covers
+        return GroupSettings("muon" if muon else "adamw", ratios.get(kind, 1.0), decays)
 
 
-@dataclass(frozen=True)
-class SchedulerConfig:
-    """How the learning rate changes; the keys of the `scheduler` config group."""
-
-    name: str
-    warmup_steps: int
-    decay_fraction: float  # of warmup_constant_decay: the share of all steps in which it falls
-    min_ratio: float  # the lowest learning rate, as a share of optimizer.lr
-
-    def __post_init__(self) -> None:
-        check_types("scheduler", self)
-        check_choice("scheduler.name", self.name, SCHEDULES)
-        if self.warmup_steps < 0:
-            raise UserError(f"scheduler.warmup_steps must be at least 0, got {self.warmup_steps}")
-        for name in ("decay_fraction", "min_ratio"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"scheduler.{name} must lie in [0, 1], got {getattr(self, name)}")
+def check_covers(config: OptimizerConfig, model: GPTConfig) -> None:
+    """Raises UserError where Muon would train a head that is the token table as well."""
+    if config.name == "muon" and "head" in config.muon_covers and model.tie_weights:
+        raise UserError(
+            "optimizer.muon_covers=head: model.tie_weights=true makes the head the token table, "
+            "which AdamW has to train; leave head out"
+        )
 
 
 def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
-    """AdamW over the network's parameters, in one group, or in two by weight decay."""
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if config.decay == "all" or p.dim() >= 2]
-    not_decayed = [p for p in parameters if config.decay != "all" and p.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}]  # NOT_DECAYED is next
-    if not_decayed:
-        groups.append({"params": not_decayed, "weight_decay": 0.0})
+    """The configured optimizer of a network, in as few groups as the settings allow."""
+    groups = [
+        {"params": group.parameters, **_settings(config, group)}
+        for group in parameter_groups(net, config.settings_of)
+    ]
+    if config.name == "muon":
+        return MuonAndAdamW(groups)
+    return torch.optim.AdamW(groups, lr=config.lr, fused=config.fused)
+
+
+def _settings(config: OptimizerConfig, group: ParameterGroup) -> dict[str, Any]:
+    """What torch's optimizer keeps of a group, besides its parameters."""
+    settings = {
+        "name": group.name,
+        "algorithm": group.settings.algorithm,
+        "lr": config.lr * group.settings.lr_ratio,
+        "weight_decay": config.weight_decay if group.settings.decays else 0.0,
+    }
+    if group.settings.algorithm == "muon":
+        # Updates of the size of AdamW's (Liu et al., 2025), so that one rate suits both.
+        scale = {"adjust_lr_fn": "match_rms_adamw"}
+        return {**settings, "momentum": config.momentum, "nesterov": True, **scale, **NEWTON_SCHULZ}
     beta1, beta2 = config.betas
-    return torch.optim.AdamW(
-        groups, lr=config.lr, betas=(beta1, beta2), eps=config.eps, fused=config.fused
-    )
+    return {**settings, "betas": (beta1, beta2), "eps": config.eps, "fused": config.fused}
 
 
-def use_configured_settings(config: OptimizerConfig, schedule: LambdaLR) -> None:
+def use_configured_settings(config: OptimizerConfig, net: nn.Module, schedule: LambdaLR) -> None:
     """Give a restored optimizer and its schedule the settings of this run's config.
 
     A checkpoint restores the settings of the run that wrote it together with the moments, and
-    would silently win over changed keys.
+    would silently win over changed keys. One of an older version does not name its groups.
     """
     optimizer = schedule.optimizer
-    beta1, beta2 = config.betas
-    for number, group in enumerate(optimizer.param_groups):
-        group.update(
-            lr=config.lr * schedule.lr_lambdas[number](schedule.last_epoch),
-            initial_lr=config.lr,
-            betas=(beta1, beta2),
-            eps=config.eps,
-            weight_decay=0.0 if number == NOT_DECAYED else config.weight_decay,
-            fused=config.fused,
-        )
-    schedule.base_lrs = [config.lr for _ in optimizer.param_groups]
+    groups = parameter_groups(net, config.settings_of)
+    schedule.base_lrs = [config.lr * group.settings.lr_ratio for group in groups]
+    for number, (restored, group) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
+        peak = schedule.base_lrs[number]
+        factor = schedule.lr_lambdas[number](schedule.last_epoch)
+        restored.update(_settings(config, group), initial_lr=peak, lr=peak * factor)
     schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
     for parameter, state in optimizer.state.items():
-        # The fused kernel reads the step on the parameter's device, the others on the CPU.
-        state["step"] = state["step"].to(parameter.device if config.fused else "cpu")
-
-
-def lr_factor(config: SchedulerConfig, step: int, total_steps: int, epoch_steps: int) -> float:
-    """The learning rate of a step (from 0) as a share of optimizer.lr.
-
-    cosine_epoch keeps one rate through each epoch of epoch_steps, and the first epoch trains at
-    the full rate. The other schedules change the rate at every step and end on min_ratio.
-    """
-    warmup = min(config.warmup_steps, total_steps)
-    if config.name == "none":
-        return 1.0
-    if config.name == "cosine_epoch":
-        return cosine(step // epoch_steps, total_steps / epoch_steps, config.min_ratio)
-    if step < warmup:
-        return (step + 1) / warmup
-    last = total_steps - 1  # the last step has exactly min_ratio, whatever the length
-    if config.name == "warmup_cosine":
-        return cosine(step - warmup, last - warmup, config.min_ratio)
-    decay_steps = max(1, round(config.decay_fraction * total_steps))
-    progress = max(0, step - (last - decay_steps)) / decay_steps
-    return 1 - (1 - config.min_ratio) * min(1.0, progress)
-
-
-def cosine(at: float, end: float, floor: float) -> float:
-    """1 at 0, falling along half a cosine to floor at end (Loshchilov and Hutter, 2017)."""
-    progress = min(1.0, at / end) if end > 0 else 1.0
-    return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
+        if "step" in state:  # of AdamW: its fused kernel reads it on the device, others on the CPU
+            state["step"] = state["step"].to(parameter.device if config.fused else "cpu")

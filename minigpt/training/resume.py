@@ -8,6 +8,21 @@ from minigpt.errors import UserError
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lightning_seams import batches_done_in, epochs_completed
 from minigpt.training.limits import training_batches
+from minigpt.training.optimizer import GROUP_KEYS, OptimizerConfig
+
+
+def check_same_groups(checkpoint: dict[str, Any], config: OptimizerConfig) -> None:
+    """Raises UserError unless the optimizer's groups are those of a checkpoint."""
+    # What an older checkpoint does not name, it trained as the default says.
+    saved = OptimizerConfig(**checkpoint["hyper_parameters"]["optimizer"])
+    for key in GROUP_KEYS:
+        before, now = getattr(saved, key), getattr(config, key)
+        if before != now:
+            raise UserError(
+                f"resume: the checkpoint has optimizer.{key}={before}, this run asks for {now}; "
+                "a resumed run keeps which parameters are trained alike (all other keys of the "
+                "optimizer may change)"
+            )
 
 
 def check_can_go_on(

@@ -6,6 +6,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Timer
 from omegaconf import OmegaConf
 
+from minigpt.batches.config import DataConfig
+from minigpt.batches.warmup import BatchSizes
 from minigpt.command_lines import quick_command
 from minigpt.config import CONF
 from minigpt.training.callbacks.budget_validations import BudgetValidations
@@ -32,11 +34,19 @@ def work_left(trainer: pl.Trainer) -> Work:
     """What a run that has begun to train still has to do, without its test."""
     data = trainer.datamodule
     assert isinstance(data, TokenDataModule)
-    steps = trainer.estimated_stepping_batches - trainer.global_step
-    batches = steps * trainer.accumulate_grad_batches
+    done, total = trainer.global_step, int(trainer.estimated_stepping_batches)
+    batches = full_batches(data.config, done, total) * trainer.accumulate_grad_batches
     size = data.config.eval_batch_size / data.config.batch_size
     held_out = size * sum(trainer.num_val_batches)
     return Work(batches, held_out * _validations(trainer, batches))
+
+
+def full_batches(config: DataConfig, first: int, end: int) -> float:
+    """Steps first to end, counted in batches of data.batch_size: fewer where batches grow."""
+    if config.warmup is None:
+        return end - first
+    sizes = BatchSizes(config.warmup, config.batch_size)
+    return (sizes.before(end) - sizes.before(first)) / config.batch_size
 
 
 def _validations(trainer: pl.Trainer, batches: float) -> float:
@@ -47,7 +57,13 @@ def _validations(trainer: pl.Trainer, batches: float) -> float:
 
 
 def describe(trainer: pl.Trainer, per_batch: float) -> str:
-    """What is printed: the time, and where it is long a command that takes less."""
+    """What is printed: the time, and where it is long a command that takes less.
+
+    per_batch: seconds that a batch has taken lately.
+    """
+    data = trainer.datamodule
+    assert isinstance(data, TokenDataModule)
+    per_batch /= full_batches(data.config, trainer.global_step - 1, trainer.global_step)
     work = work_left(trainer)
     seconds = work.seconds(per_batch)
     for callback in trainer.callbacks:

@@ -1,5 +1,6 @@
 """The plan is exact, and is that of the run."""
 
+import dataclasses
 import json
 
 import pytest
@@ -67,6 +68,20 @@ def test_the_memory_estimate_counts_weights_gradients_and_moments():
     assert estimate_memory(small, 1) > 4 * 4 * 13_278_976
     assert estimate_memory(large, 1) > 4 * 4 * 124_439_808
     assert estimate_memory(small, 64) > estimate_memory(small, 32)
+
+
+@pytest.mark.parametrize(
+    ("change", "least"),
+    [
+        ({"activation": "swiglu"}, 2 * 4096 * 4 * 300 * 2),
+        ({"logit_softcap": 15.0}, 256 * 50_257),
+        ({"bigram_embeddings": 1000}, 4 * 128_000),
+    ],
+)
+def test_the_memory_estimate_grows_with_parts_that_keep_more(change, least):
+    base = config("base")
+    more = dataclasses.replace(base, **change)
+    assert estimate_memory(more, 32) - estimate_memory(base, 32) >= 4 * least
 
 
 LIMITS = {

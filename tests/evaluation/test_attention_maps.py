@@ -33,6 +33,33 @@ def test_the_maps_weigh_the_values_as_the_layer_does():
         x = block(x)
 
 
+def test_the_maps_know_turned_and_normalised_queries_and_keys():
+    """Two blocks, of which the first is switched off; the second is computed by hand."""
+    torch.manual_seed(1)
+    shape = dataclasses.replace(SHAPE, positions="rotary", qk_norm=True)
+    net = GPT(shape).eval()
+    first, second = net.blocks
+    with torch.no_grad():
+        for layer in (first.attn.proj, first.mlp.proj):
+            for p in layer.parameters():
+                p.zero_()
+        second.attn.qk_norm.query_gain.uniform_(1, 3)
+        second.attn.qk_norm.key_gain.uniform_(1, 3)
+    ids = torch.tensor([3, 1, 4, 1, 5, 9])
+    maps = attention_maps(net, ids.numpy())
+    q, k, _ = second.attn.qkv(second.ln_1(net.wte(ids))).view(6, 3, 3, 4).unbind(1)  # (T, H, D)
+    turned = []
+    for x, gain in ((q, second.attn.qk_norm.query_gain), (k, second.attn.qk_norm.key_gain)):
+        x = x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * gain
+        angles = torch.arange(6)[:, None, None] * torch.tensor([1, 0.01])  # 10,000^(-2i / 4)
+        pairs = torch.complex(x[..., :2], x[..., 2:]) * torch.exp(1j * angles)
+        turned.append(torch.cat([pairs.real, pairs.imag], -1))
+    scores = torch.einsum("thd,shd->hts", *turned) / 2  # sqrt(4)
+    future = torch.ones(6, 6, dtype=torch.bool).triu(1)
+    expected = scores.masked_fill(future, -torch.inf).softmax(-1)
+    np.testing.assert_allclose(maps[1], expected.detach().numpy(), atol=1e-5)
+
+
 def test_looking_leaves_nothing_behind_in_the_network():
     net = GPT(SHAPE).eval()
     attention_maps(net, np.array([1, 2]))

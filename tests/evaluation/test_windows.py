@@ -84,15 +84,17 @@ def threads(request):
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("bias", [True, False])
-def test_scores_of_a_vocabulary_of_several_tiles_are_those_of_float64(bias):
+@pytest.mark.parametrize(("bias", "cap"), [(True, None), (False, None), (True, 60.0)])
+def test_scores_of_a_vocabulary_of_several_tiles_are_those_of_float64(bias, cap):
     torch.manual_seed(1)
     hidden, weight = torch.randn(1100, 16), torch.randn(2500, 16)
     offsets = torch.randn(2500) if bias else None
     targets = torch.randint(2500, (1100,))
     hidden[0] *= 100  # its likeliest token is e^100 times as likely as its target, and more
     logits = hidden.double() @ weight.double().T + (0 if offsets is None else offsets.double())
-    nats, rank = score_targets(Head(weight, offsets), hidden, targets)
+    if cap is not None:
+        logits = cap * torch.tanh(logits / cap)
+    nats, rank = score_targets(Head(weight, offsets, cap), hidden, targets)
     expected = F.cross_entropy(logits, targets, reduction="none")
     assert expected[0] > 100
     torch.testing.assert_close(nats.double(), expected, rtol=1e-5, atol=1e-5)
@@ -103,7 +105,7 @@ def test_scores_of_a_vocabulary_of_several_tiles_are_those_of_float64(bias):
 
 
 def test_a_target_as_likely_as_others_comes_first():
-    head = Head(torch.ones(1500, 4), None)
+    head = Head(torch.ones(1500, 4), None, None)
     _, rank = score_targets(head, torch.ones(3, 4), torch.tensor([0, 700, 1499]))
     assert rank.tolist() == [0, 0, 0]
 

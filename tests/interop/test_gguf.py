@@ -62,6 +62,7 @@ def test_the_vocabulary_and_the_shape_are_in_its_header(type_minigpt, tmp_path, 
     [
         ({"mlp_ratio": 3}, "model.mlp_ratio=3: a GPT-2 in GGUF has 4; train with"),
         ({"activation": "gelu"}, "model.activation=gelu: a GPT-2 in GGUF has gelu_tanh"),
+        ({"activation": "relu2"}, "model.activation=relu2: a GPT-2 in GGUF has gelu_tanh"),
         ({"vocab_size": 37}, "model.vocab_size=37: a GPT-2 in GGUF needs an id for each of the"),
         ({"tokenizer": None}, "data.tokenizer=char: a GPT-2 in GGUF has GPT-2's tokenizer; train"),
     ],

@@ -23,6 +23,7 @@ from tests.interop.checkpoints import CHARACTERS, write_checkpoint
         {"positions": "none", "bias": False, "tie_weights": True},
         {"mlp_ratio": 3},
         {"activation": "gelu"},
+        {"activation": "relu2", "zero_init": True},
     ],
     ids=str,
 )
@@ -113,6 +114,33 @@ def test_a_head_bias_is_refused_by_key_and_nothing_is_written(type_minigpt, tmp_
         assert typed.err == (
             "error: model.head_bias=true: GPT-2's format has no bias in the head, and without it "
             "the model would be another one; train with model.head_bias=false, or use "
+            "--format onnx\n"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "typed_value", "way_out"),
+    [
+        ("positions", "rotary", "rotary", "learned"),
+        ("activation", "swiglu", "swiglu", "gelu_tanh"),
+        ("norm", "rms", "rms", "layer"),
+        ("qk_norm", True, "true", "false"),
+        ("logit_softcap", 15.0, "15.0", "null"),
+        ("bigram_embeddings", 20, "20", "null"),
+        ("embedding_shortcuts", True, "true", "false"),
+    ],
+)
+def test_a_part_that_gpt2_lacks_is_refused_by_key_and_nothing_is_written(
+    type_minigpt, tmp_path, key, value, typed_value, way_out
+):
+    write_checkpoint(tmp_path / "a.ckpt", **{key: value})
+    for form in ("hf", "gguf"):
+        typed = type_minigpt("export", "a.ckpt", "out", "--format", form)
+        assert typed.code == 2
+        assert typed.err == (
+            f"error: model.{key}={typed_value}: GPT-2's format has no place for it, and without "
+            f"it the model would be another one; train with model.{key}={way_out}, or use "
             "--format onnx\n"
         )
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]

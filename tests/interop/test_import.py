@@ -20,6 +20,7 @@ from tests.interop.checkpoints import hashes, save_gpt2, write_checkpoint
         {"tie_word_embeddings": False},
         {"n_inner": 32},
         {"activation_function": "gelu"},
+        {"activation_function": "relu2"},
         {"dtype": torch.bfloat16},
         {"shard": "5KB"},
     ],

@@ -19,6 +19,10 @@ from tests.interop.checkpoints import write_checkpoint
         {"head_bias": True, "mlp_ratio": 3},
         {"bias": False, "positions": "none"},
         {"positions": "sinusoidal", "activation": "gelu"},
+        {"positions": "rotary", "activation": "relu2", "norm": "rms"},
+        {"activation": "swiglu", "qk_norm": True, "logit_softcap": 2, "tie_weights": True},
+        {"bigram_embeddings": 20, "embedding_shortcuts": True, "positions": "none"},
+        {"bigram_embeddings": 37 * 38, "positions": "rotary", "qk_norm": True, "zero_init": True},
     ],
     ids=str,
 )

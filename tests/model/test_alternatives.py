@@ -22,15 +22,17 @@ def test_the_likeliest_are_those_of_topk(V):  # noqa: N803
 
 
 @pytest.mark.parametrize("V", [3, 700])
-@pytest.mark.parametrize("has_bias", [True, False])
-def test_figures_are_those_of_softmax(V, has_bias):  # noqa: N803
+@pytest.mark.parametrize(("has_bias", "cap"), [(True, None), (False, None), (True, 3.0)])
+def test_figures_are_those_of_softmax(V, has_bias, cap):  # noqa: N803
     torch.manual_seed(1)
     N, C = CHUNK_ROWS + 3, 8
     weight, hidden = torch.randn(V, C), torch.randn(N, C)
     bias = torch.randn(V) if has_bias else None
     targets = torch.randint(V, (N,))
-    scores = score_alternatives(Head(weight, bias), hidden, targets, 5)
+    scores = score_alternatives(Head(weight, bias, cap), hidden, targets, 5)
     logits = F.linear(hidden, weight, bias)
+    if cap is not None:
+        logits = cap * torch.tanh(logits / cap)
     p = logits.double().softmax(1)
     best = p.topk(min(5, V))
     assert torch.equal(scores.ids, best.indices)

@@ -16,6 +16,7 @@ from minigpt.model.fused_head import FUSED
 from minigpt.model.loss import (
     IGNORE,
     check_method,
+    check_smoothing,
     next_token_loss,
     perplexity,
     resolve_method,
@@ -67,6 +68,51 @@ def test_value_and_gradients_agree_with_float64(method, bias, smoothing, n):
     )
     for ours, reference in zip(actual, expected, strict=True):
         assert (ours - reference).norm() <= TOLERANCE[method] * reference.norm()
+
+
+@pytest.mark.parametrize("method", TOLERANCE)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("cap", [1.5, 30])
+@pytest.mark.parametrize("n", [100, CHUNK_ROWS + 1])
+def test_capped_logits_agree_with_float64(method, bias, cap, n):
+    tensors, targets = problem(n, bias, seed=n)
+
+    def exact(h, w, b):
+        logits = cap * torch.tanh(F.linear(h, w, b) / cap)
+        return F.cross_entropy(logits, targets, ignore_index=IGNORE)
+
+    expected = value_and_gradients([None if t is None else t.double() for t in tensors], exact)
+    actual = value_and_gradients(
+        tensors, lambda h, w, b: next_token_loss(h, w, b, targets, method, softcap=cap)
+    )
+    for ours, reference in zip(actual, expected, strict=True):
+        assert (ours - reference).norm() <= TOLERANCE[method] * reference.norm()
+
+
+@pytest.mark.parametrize("method", ["dense", "chunked", "float32"])
+def test_a_confident_wrong_prediction_costs_no_more_than_the_cap_allows(method):
+    h, w = torch.full((1, 2), 30.0), torch.tensor([[10.0, 10.0], [-10.0, -10.0]])
+    loss = next_token_loss(h, w, None, torch.tensor([1]), method, softcap=50.0)
+    assert loss.item() == pytest.approx(100, abs=0.01)  # 50 - -50; e^-100 underflows
+
+
+def test_capped_logits_refuse_what_would_not_know_of_the_cap(monkeypatch):
+    tensors, targets = problem(10, False)
+    refusal = "label_smoothing=0.1 does not go with model.logit_softcap; set label_smoothing=0 or"
+    with pytest.raises(UserError, match=refusal):
+        next_token_loss(*tensors, targets, "dense", 0.1, softcap=9.0)
+    with pytest.raises(UserError, match=refusal):
+        check_smoothing(0.1, has_softcap=True)
+    check_smoothing(0.1, has_softcap=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    for method in ("liger", "cut"):
+        refusal = (
+            f"loss={method} does not cap logits; set model.logit_softcap=null or use loss=auto"
+        )
+        with pytest.raises(UserError, match=refusal):
+            check_method(method, torch.device("cuda"), has_bias=False, has_softcap=True)
+        with pytest.raises(UserError, match=refusal):
+            next_token_loss(*tensors, targets, method, softcap=9.0)
 
 
 @pytest.mark.parametrize("method", TOLERANCE)

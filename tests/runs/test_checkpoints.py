@@ -19,7 +19,6 @@ CONTENT = {
         "model": {"n_embd": 4},
         "tokenizer": {"name": "char"},
         "data": {"text": "abc", "batch_size": 4},
-        "optimizer": {"lr": 0.1, "decay": "all"},
         "seed": 1,
     },
     "loops": {"fit_loop": {"epoch_progress": {"current": {"processed": 2}}}},

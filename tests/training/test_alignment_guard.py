@@ -16,6 +16,7 @@ from minigpt.training.callbacks.alignment_guard import (
     check_first_loss,
     check_targets,
     check_training_loss,
+    zeros_filled,
 )
 from minigpt.training.lit_gpt import LitGPT
 from tests.model.test_gpt import SMALL
@@ -108,14 +109,42 @@ def test_report_bs_bug_in_the_loss_stops_a_run(tiny, type_train, monkeypatch):
 
 
 def test_a_leaking_mask_stops_a_run(tiny, type_train, monkeypatch):
-    def leaking(self, x, cache, places):
-        return right(self, x, cache) + x.mean(dim=1, keepdim=True)
+    def leaking(layer, x, *rest):
+        mixed = right(layer, x, *rest)
+        return mixed + layer.proj(x).mean(dim=1, keepdim=True)
 
     right = CausalSelfAttention.forward
     monkeypatch.setattr(CausalSelfAttention, "forward", leaking)
-    typed = type_train(*tiny)
+    for zero_init in ("false", "true"):  # a projection of zeros hides the leak at first
+        typed = type_train(*tiny, f"model.zero_init={zero_init}")
+        assert typed.code == 2
+        assert "the attention mask lets later tokens through" in typed.err
+
+
+def test_a_loss_on_other_tokens_stops_a_run_whose_logits_are_all_zero(
+    tiny, type_train, monkeypatch
+):
+    def loss(lit, batch, label_smoothing=0.0):
+        return right(lit, (batch[0].roll(1, 1), batch[1]), label_smoothing)
+
+    right = LitGPT.loss
+    monkeypatch.setattr(LitGPT, "loss", loss)
+    typed = type_train(*tiny, "model.zero_init=true")
     assert typed.code == 2
-    assert "the attention mask lets later tokens through" in typed.err
+    assert "the loss compares other tokens than the next" in typed.err
+
+
+def test_zeros_are_filled_for_the_checks_only(inputs):
+    net = GPT(dataclasses.replace(SMALL, tie_weights=False, zero_init=True, bigram_embeddings=5))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = torch.random.get_rng_state()
+    with torch.no_grad(), zeros_filled(net):
+        assert net.head.weight.any()
+        assert net.blocks[1].mlp.proj.weight.any()
+        assert net.bigrams.table.weight.any()
+        assert torch.equal(net.blocks[0].attn.qkv.weight, before["blocks.0.attn.qkv.weight"])
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_an_impossibly_low_loss_on_unseen_text_stops_a_run(tiny, type_train):

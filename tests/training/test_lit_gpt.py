@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from minigpt.training.lit_gpt import LitGPT
-from minigpt.training.optimizer import OptimizerConfig, SchedulerConfig
+from minigpt.training.optimizer import OptimizerConfig
+from minigpt.training.schedule import SchedulerConfig
 from tests.model.test_gpt import SMALL
 
 

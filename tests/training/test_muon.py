@@ -1,0 +1,157 @@
+"""Muon trains the blocks' matrices and AdamW the rest, with one state, through one optimizer."""
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPT
+from minigpt.training.optimizer import (
+    check_covers,
+    make_optimizer,
+    use_configured_settings,
+)
+from tests.model.test_gpt import SMALL
+from tests.test_train import losses, summary
+from tests.training.test_optimizer import optimizer_config
+
+MUON = {"name": "muon", "lr": 0.02, "weight_decay": 0.1}
+
+
+def network(**change):
+    torch.manual_seed(0)
+    return GPT(dataclasses.replace(SMALL, **change)).eval()
+
+
+def step(net, optimizer, seed=0):
+    """One optimizer step on random tokens; returns the gradients by parameter."""
+    tokens = torch.randint(37, (4, 12), generator=torch.Generator().manual_seed(seed))
+    optimizer.zero_grad()
+    net(tokens).float().log_softmax(-1)[..., 3].mean().neg().backward()
+    optimizer.step()
+    return {name: p.grad.clone() for name, p in net.named_parameters()}
+
+
+def test_a_matrix_moves_by_an_orthogonal_matrix_of_the_size_of_adamws_updates():
+    net = network()
+    before = copy.deepcopy(dict(net.named_parameters()))
+    optimizer = make_optimizer(optimizer_config(**MUON), net)
+    gradients = step(net, optimizer)
+    for name in ("blocks.0.attn.qkv.weight", "blocks.1.attn.proj.weight", "blocks.1.mlp.fc.weight"):
+        old, new = before[name].detach(), net.get_parameter(name).detach()
+        update = (old * (1 - 0.02 * 0.1) - new) / (0.02 * 0.2 * math.sqrt(max(new.shape)))
+        # Newton and Schulz replace the gradient's singular values by ones near 1. The bfloat16 of
+        # the iteration leaves the smallest a little lower.
+        u, values, v = torch.linalg.svd(gradients[name], full_matrices=False)
+        in_its_basis = u.T @ update @ v.T
+        clear = values > 1e-2 * values.max()
+        assert clear.sum() >= 8
+        assert in_its_basis.diagonal()[clear].min() > 0.5
+        assert in_its_basis.diagonal()[clear].max() < 1.3
+        off = in_its_basis - in_its_basis.diagonal().diag()
+        assert off[clear][:, clear].abs().max() < 0.1
+
+
+def test_all_else_moves_as_under_adamw_alone():
+    net = network()
+    other = copy.deepcopy(net)
+    step(net, make_optimizer(optimizer_config(**MUON, head_lr_ratio=0.5), net))
+    step(
+        other, make_optimizer(optimizer_config(lr=0.02, weight_decay=0.1, head_lr_ratio=0.5), other)
+    )
+    moved_alike = {
+        name
+        for name, parameter in net.named_parameters()
+        if torch.equal(parameter, other.get_parameter(name))
+    }
+    matrices = {f"blocks.{i}.{part}.weight" for i in (0, 1)
+                for part in ("attn.qkv", "attn.proj", "mlp.fc", "mlp.proj")}  # fmt: skip
+    assert moved_alike == {name for name, _ in net.named_parameters()} - matrices
+
+
+@pytest.mark.parametrize("covers", [["matrices"], ["matrices", "head"]])
+def test_a_restored_optimizer_goes_on_to_the_last_bit(covers):
+    config = optimizer_config(**MUON, muon_covers=covers, tables_lr_ratio=0.5, decay="matrices")
+    net = network()
+    optimizer = make_optimizer(config, net)
+    for seed in range(3):
+        step(net, optimizer, seed)
+    other = copy.deepcopy(net)
+    restored = make_optimizer(config, other)
+    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    use_configured_settings(
+        config, other, torch.optim.lr_scheduler.LambdaLR(restored, lambda _: 1.0)
+    )
+    for seed in range(3, 6):
+        step(net, optimizer, seed)
+        step(other, restored, seed)
+    for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    muon = [group["name"] for group in restored.param_groups if group["algorithm"] == "muon"]
+    assert muon == ["+".join(covers)]
+    assert sum(len(state) == 1 for state in restored.state.values()) == 8 + len(covers) - 1
+
+
+def test_a_closure_is_called_once_before_the_step():
+    net = network()
+    optimizer = make_optimizer(optimizer_config(**MUON), net)
+    weight = net.blocks[0].mlp.fc.weight
+    calls = []
+
+    def closure():
+        calls.append(weight.detach().clone())
+        loss = net(torch.zeros(1, 4, dtype=torch.long)).square().sum()
+        loss.backward()
+        return loss
+
+    before = weight.detach().clone()
+    assert optimizer.step(closure) > 0
+    assert len(calls) == 1
+    assert torch.equal(calls[0], before)
+    assert not torch.equal(weight, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"muon_covers": ["matrices", "tables"]}, "optimizer.muon_covers=tables: Muon would chang"),
+        ({"muon_covers": ["vectors"]}, "optimizer.muon_covers=vectors: Muon trains matrices only"),
+        ({"muon_covers": ["matrix"]}, "optimizer.muon_covers=matrix is not one of .* 'matrices'"),
+        ({"muon_covers": []}, "optimizer.muon_covers is empty; optimizer=adamw trains without"),
+        ({"momentum": 1.0}, r"optimizer.momentum must lie in \[0, 1\), got 1.0"),
+        ({"name": "moun"}, "optimizer.name=moun is not one of muon, adamw; did you mean 'muon'"),
+    ],
+)
+def test_wrong_settings_are_refused_by_key(change, message):
+    with pytest.raises(UserError, match=message):
+        optimizer_config(**{**MUON, **change})
+
+
+def test_a_head_that_is_the_token_table_is_not_for_muon():
+    config = optimizer_config(**MUON, muon_covers=["matrices", "head"])
+    check_covers(config, SMALL)
+    with pytest.raises(UserError, match="model.tie_weights=true makes the head the token table"):
+        check_covers(config, dataclasses.replace(SMALL, tie_weights=True))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
+def test_a_run_with_muon_learns_in_every_precision(tiny, type_train, tmp_path, precision):
+    typed = type_train(*tiny, "optimizer=muon", f"trainer.precision={precision}",
+                       "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
+    assert typed.code == 0, typed.err
+    assert summary(tmp_path / "run")["status"] == "finished"
+    (_, first), *_, (_, last) = losses(tmp_path / "run")
+    assert last < first - 0.3
+
+
+def test_a_table_in_muons_group_is_one_line_before_anything_is_written(tiny, type_train, tmp_path):
+    typed = type_train(*tiny, "optimizer=muon", "optimizer.muon_covers=[matrices,head]",
+                       "model.tie_weights=true")  # fmt: skip
+    assert typed.code == 2
+    assert typed.err == (
+        "error: optimizer.muon_covers=head: model.tie_weights=true makes the head the token table, "
+        "which AdamW has to train; leave head out\n"
+    )
