@@ -78,7 +78,8 @@ def characters(files: list[str]) -> int:
 
 def tiktoken_seconds(files: list[str]) -> float:
     """tiktoken's batch call on texts that are in memory already."""
-    from minigpt.tokens.tokenizer import BytePairTokenizer, load_tokenizer
+    from minigpt.tokens.byte_pairs import BytePairTokenizer
+    from minigpt.tokens.tokenizer import load_tokenizer
 
     tokenizer, texts = load_tokenizer("gpt2"), list(texts_of(files))
     assert isinstance(tokenizer, BytePairTokenizer)

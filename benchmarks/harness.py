@@ -24,7 +24,7 @@ from machine import machine_description
 from results import argument_parser, markdown_table, publish
 
 from minigpt.config import share_cores
-from minigpt.tokens.tokenizer import END_OF_TEXT
+from minigpt.tokens.gpt2_table import END_OF_TEXT
 from minigpt.version import code_commit
 
 REPOSITORY = Path(__file__).parent.parent

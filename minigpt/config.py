@@ -51,6 +51,12 @@ def _network_name(n_layer: int, n_embd: int, start: str | None) -> str:
     return f"{n_layer}x{n_embd}" if start is None else re.sub(r"[^\w.-]", "_", Path(start).name)
 
 
+def _with_gpt2(tokenizer: str | None, n_vocab: int) -> int | None:
+    """A number of ids that suits GPT-2's tokenizer; with any other it is not known yet."""
+    return n_vocab if tokenizer == "gpt2" else None
+
+
+OmegaConf.register_new_resolver("with_gpt2", _with_gpt2, replace=True)
 OmegaConf.register_new_resolver("unique", unique, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
 OmegaConf.register_new_resolver("network_name", _network_name, replace=True)

@@ -28,6 +28,19 @@ def _inspect(parser: Parser) -> None:
     _json(parser)
 
 
+def _tokenizer(parser: Parser) -> None:
+    _overrides(parser, "data=...")
+    parser.add_argument(
+        "--vocab-size", type=int, default=8192, metavar="N",
+        help="number of ids: the 256 bytes, the end of text, and the merged tokens (default 8192)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.json",
+        help="also write the tokenizer to this file, for data.tokenizer=FILE.json",
+    )  # fmt: skip
+    _json(parser)
+
+
 def _check(parser: Parser) -> None:
     _overrides(parser)
     _json(parser)
@@ -183,6 +196,7 @@ def _import(parser: Parser) -> None:
 ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "prepare": _prepare,
     "inspect": _inspect,
+    "tokenizer": _tokenizer,
     "check": _check,
     "verify-resume": _verify_resume,
     "evaluate": _evaluate,

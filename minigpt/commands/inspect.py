@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from minigpt.commands.prepare import prepared
 from minigpt.errors import UserError
 from minigpt.reports.terminal_table import terminal_table
+from minigpt.tokens.bytes_a_token import bytes_a_token
 from minigpt.tokens.manifest import MANIFEST
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.store import TokenStore
@@ -81,6 +83,7 @@ def inspect(store: TokenStore | Path | str, verify: bool = False) -> dict[str, A
             for i in top
             if counts[i]
         ],
+        "bytes_a_token": asdict(density) if (density := bytes_a_token(store)) else None,
         "block": tokenizer.decode(store.tokens("train")[:SHOWN].tolist()),
         "fingerprint": manifest.fingerprint,
     }
@@ -119,12 +122,16 @@ def print_inspection(figures: dict[str, Any], as_json: bool) -> None:
     for token in figures["top_tokens"][:10]:
         top.add_row(Text(repr(token["text"])), str(token["id"]), f"{token['share']:.2%}")
     console.print(top)
-    longest = figures["longest"]
+    longest, density = figures["longest"], figures["bytes_a_token"]
     console.print(
         f"left out: {figures['duplicates']:,} duplicates, {figures['empty']:,} empty documents\n"
         f"longest document: {longest['tokens']:,} tokens, {longest['name']}\n"
-        f"{figures['distinct_tokens']:,} distinct tokens, largest id {figures['largest_id']:,}\n",
+        f"{figures['distinct_tokens']:,} distinct tokens, largest id {figures['largest_id']:,}",
         markup=False,
     )
-    console.print(f"The first {SHOWN} tokens to train on:\n")
+    if density is not None:
+        beside = "" if figures["tokenizer"] == "gpt2" else f", GPT-2's has {density['gpt2']:.2f}"
+        part = "" if density["is_whole"] else f" (a sample of {density['documents']:,} documents)"
+        console.print(f"{density['tokenizer']:.2f} bytes a token{beside}{part}", markup=False)
+    console.print(f"\nThe first {SHOWN} tokens to train on:\n")
     print(figures["block"])

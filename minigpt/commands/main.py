@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a model, resume a run or run a sweep, as `python train.py` does",
     "prepare": "turn text into a token store ahead of training",
     "inspect": "show what a token store holds",
+    "tokenizer": "train a tokenizer on the training text of a corpus",
     "check": "show what a configuration would do, without running it",
     "verify-resume": "prove that a configuration resumes bit for bit on this machine",
     "evaluate": "measure how well a trained model predicts a text, in bits per byte",

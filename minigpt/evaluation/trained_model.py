@@ -15,6 +15,7 @@ from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.stored_model import read_model
+from minigpt.tokens.byte_pairs import TrainedTokenizer
 from minigpt.tokens.document_list import StoredDocument
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.sharded import Tokens
@@ -50,7 +51,9 @@ def training_store(run: RunFolder, model: TrainedModel) -> TokenStore:
     Raises UserError where the text has changed since.
     """
     data = build(DataConfig, "data", OmegaConf.create(run.read_config()["data"]))
-    store = prepare(data).store
+    # A trained tokenizer is not trained again, nor its file looked for.
+    is_trained = isinstance(model.tokenizer, TrainedTokenizer)
+    store = prepare(data, model.tokenizer if is_trained else None).store
     if store.manifest.fingerprint != model.text:
         raise UserError(
             f"{run.path}: its text has changed since it was trained (fingerprint "

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tiktoken_ext.openai_public import r50k_pat_str
 
 from minigpt.errors import UserError
 from minigpt.interop.gpt2_config import LAYER_NORM_EPSILON, check_gpt2_can_hold
@@ -12,7 +13,8 @@ from minigpt.interop.gpt2_weights import to_gpt2_weights
 from minigpt.interop.tokenizer_files import to_tokenizers
 from minigpt.interop.tokenizer_match import parts_of
 from minigpt.runs.stored_model import StoredModel
-from minigpt.tokens.tokenizer import END_OF_TEXT
+from minigpt.tokens.byte_pairs import BytePairTokenizer
+from minigpt.tokens.gpt2_table import END_OF_TEXT
 
 MODEL = "model.gguf"
 NAMES = (MODEL,)
@@ -79,10 +81,11 @@ def _check(model: StoredModel) -> None:
             f"model.activation={shape.activation}: a GPT-2 in GGUF has gelu_tanh; train with "
             "model.activation=gelu_tanh, or use --format hf"
         )
-    if model.tokenizer.name != "gpt2":
+    tokenizer = model.tokenizer
+    if not isinstance(tokenizer, BytePairTokenizer) or tokenizer.pattern != r50k_pat_str:
         raise UserError(
-            f"data.tokenizer={model.tokenizer.name}: a GPT-2 in GGUF has GPT-2's tokenizer; "
-            "train with data.tokenizer=gpt2, or use --format hf"
+            f"data.tokenizer={tokenizer.name}: a GPT-2 in GGUF splits text as GPT-2 does; train "
+            "with data.tokenizer=gpt2 or bpe-8192, or use --format hf"
         )
 
 

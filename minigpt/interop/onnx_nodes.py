@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from minigpt.runs.stored_model import Weights
 from minigpt.model.norms import EPSILON
+from minigpt.runs.stored_model import Weights
 
 
 class Nodes:

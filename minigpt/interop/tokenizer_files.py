@@ -5,10 +5,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tiktoken_ext.openai_public import r50k_pat_str
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from minigpt.errors import UserError
-from minigpt.tokens import tokenizer as ours
+from minigpt.tokens.byte_pairs import BYTES, BytePairTokenizer
+from minigpt.tokens.gpt2_table import END_OF_TEXT, visible_words
+from minigpt.tokens.tokenizer import CharTokenizer
+from minigpt.tokens.tokenizer import Tokenizer as OurTokenizer
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
@@ -17,7 +21,7 @@ PROBE = "I'll  say: it's 1234,5\n\n\t naïve — 日本語 \U0001f600!  \n"
 
 
 def write_tokenizer(
-    tokenizer: ours.Tokenizer, vocab_size: int, block_size: int, folder: Path
+    tokenizer: OurTokenizer, vocab_size: int, block_size: int, folder: Path
 ) -> bool:
     """Write the files of a tokenizer for a model of so many ids; False where there cannot be any.
 
@@ -30,7 +34,7 @@ def write_tokenizer(
     theirs.save(str(folder / "tokenizer.json"))
     end = tokenizer.end_of_text
     special = (
-        {"bos_token": ours.END_OF_TEXT, "eos_token": ours.END_OF_TEXT}
+        {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
         if end is not None and end < vocab_size
         else {}
     )
@@ -47,33 +51,29 @@ def write_tokenizer(
     return True
 
 
-def to_tokenizers(tokenizer: ours.Tokenizer, vocab_size: int) -> Tokenizer | None:
+def to_tokenizers(tokenizer: OurTokenizer, vocab_size: int) -> Tokenizer | None:
     """The same tokenizer of the `tokenizers` library, for a model of so many ids.
 
     A model may know fewer ids than its byte-pair encoding. Then only these tokens stay: a text
     that needs no other gets the same ids, and any other is cut into smaller pieces. None where not
     even the single bytes stay.
     """
-    if isinstance(tokenizer, ours.CharTokenizer):
+    if isinstance(tokenizer, CharTokenizer):
         return _characters(tokenizer, vocab_size)
-    assert isinstance(tokenizer, ours.BytePairTokenizer)
+    assert isinstance(tokenizer, BytePairTokenizer)
     ranks = {token: rank for token, rank in tokenizer.ranks.items() if rank < vocab_size}
-    if any(bytes([byte]) not in ranks for byte in range(256)):
+    if any(byte not in ranks for byte in BYTES):
         return None
-    visible = {byte: chr(character) for character, byte in ours.byte_of_character().items()}
-
-    def word(token: bytes) -> str:
-        return "".join(visible[byte] for byte in token)
-
+    word = dict(zip(ranks, visible_words([*ranks]), strict=True))
     special = {name: i for name, i in tokenizer.special_tokens.items() if i < vocab_size}
-    vocabulary = {word(token): rank for token, rank in ranks.items()} | special
-    pairs = [(word(a), word(b)) for a, b in merges(ranks)]
+    vocabulary = {word[token]: rank for token, rank in ranks.items()} | special
+    pairs = [(word[a], word[b]) for a, b in merges(ranks)]
     theirs = Tokenizer(models.BPE(vocabulary, pairs))
-    is_gpt2 = tokenizer.name == "gpt2"
-    by_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=is_gpt2)
+    splits_as_gpt2 = tokenizer.pattern == r50k_pat_str
+    by_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=splits_as_gpt2)
     theirs.pre_tokenizer = (
-        by_bytes  # it splits as GPT-2 does
-        if is_gpt2
+        by_bytes
+        if splits_as_gpt2
         else pre_tokenizers.Sequence(
             [pre_tokenizers.Split(Regex(tokenizer.pattern), "isolated"), by_bytes]
         )
@@ -83,7 +83,7 @@ def to_tokenizers(tokenizer: ours.Tokenizer, vocab_size: int) -> Tokenizer | Non
     return theirs
 
 
-def _characters(tokenizer: ours.CharTokenizer, vocab_size: int) -> Tokenizer:
+def _characters(tokenizer: CharTokenizer, vocab_size: int) -> Tokenizer:
     alphabet = tokenizer.alphabet[:vocab_size]
     # Without a token for the unknown, another character is an error, as it is in ours.
     theirs = Tokenizer(models.WordLevel({c: i for i, c in enumerate(alphabet)}, unk_token=""))
@@ -111,11 +111,11 @@ def merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
     return pairs
 
 
-def _check_same_ids(tokenizer: ours.Tokenizer, theirs: Tokenizer, vocab_size: int) -> None:
-    text = tokenizer.alphabet if isinstance(tokenizer, ours.CharTokenizer) else PROBE
+def _check_same_ids(tokenizer: OurTokenizer, theirs: Tokenizer, vocab_size: int) -> None:
+    text = tokenizer.alphabet if isinstance(tokenizer, CharTokenizer) else PROBE
     ids = tokenizer.encode(text)
     if max(ids) < vocab_size and theirs.encode(text).ids != ids:
         raise UserError(
             f"tokenizer {tokenizer.name}: the tokenizers library gives other ids for it, so it "
-            "cannot be exported; gpt2 and char can"
+            "cannot be exported; gpt2, char and bpe-N can"
         )

@@ -10,7 +10,9 @@ from tokenizers import decoders, models, pre_tokenizers
 from minigpt.errors import UserError
 from minigpt.interop.gpt2_folder import read_json
 from minigpt.interop.tokenizer_files import PROBE, to_tokenizers
-from minigpt.tokens.tokenizer import END_OF_TEXT, CharTokenizer, Tokenizer, load_tokenizer
+from minigpt.tokens.byte_pairs import BYTES, TrainedTokenizer
+from minigpt.tokens.gpt2_table import END_OF_TEXT, bytes_of_words
+from minigpt.tokens.tokenizer import CharTokenizer, Tokenizer, load_tokenizer
 
 TOKENIZER = "tokenizer.json"
 VOCABULARY, MERGES = "vocab.json", "merges.txt"  # what older folders have instead
@@ -40,7 +42,9 @@ class FolderTokenizer:
 
 
 def recognise_tokenizer(folder: Path, vocab_size: int) -> Tokenizer | None:
-    """GPT-2's tokenizer or one of characters, as the folder's files say; None without files.
+    """GPT-2's tokenizer, a trained one or one of characters, as the folder's files say.
+
+    None without files.
 
     Raises UserError for any other, and for one with ids that a model of `vocab_size` lacks.
     """
@@ -48,15 +52,27 @@ def recognise_tokenizer(folder: Path, vocab_size: int) -> Tokenizer | None:
     if theirs is None:
         return None
     by_id = sorted(theirs.vocabulary, key=lambda token: theirs.vocabulary[token])
-    tokenizer: Tokenizer = (
-        CharTokenizer("".join(by_id)) if theirs.is_of_characters else load_tokenizer("gpt2")
-    )
+    tokenizer: Tokenizer
+    if theirs.is_of_characters:
+        tokenizer = CharTokenizer("".join(by_id))
+    else:
+        tokenizer = _trained(by_id, theirs.library) or load_tokenizer("gpt2")
     if not theirs.gives_the_ids_of(tokenizer):
         raise UserError(
-            f"{theirs.path}: this tokenizer is neither GPT-2's nor one of single characters; "
-            "minigpt knows no other"
+            f"{theirs.path}: this tokenizer is neither GPT-2's nor one of single characters, nor "
+            "one that minigpt trained"
         )
     return tokenizer
+
+
+def _trained(words: list[str], library: tokenizers.Tokenizer) -> TrainedTokenizer | None:
+    """The tokenizer with these tokens if it has the order of those that we train; else None."""
+    try:
+        tokens = bytes_of_words(words)
+    except ValueError:
+        return None
+    ends_right = library.token_to_id(END_OF_TEXT) in (None, len(words))
+    return TrainedTokenizer(tokens[256:]) if tokens[:256] == BYTES and ends_right else None
 
 
 def check_tokenizer(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> None:

@@ -1,6 +1,6 @@
 """The keys of the `data` config group that decide which text becomes which tokens, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from minigpt.config import build
@@ -8,6 +8,9 @@ from minigpt.errors import UserError, check_positive
 from minigpt.text.canaries import CanariesConfig, canaries_config
 from minigpt.text.config import TextConfig
 from minigpt.tokens.subset import Subset
+from minigpt.tokens.tokenizer_name import vocabulary_to_train
+
+TOKENIZER_BYTES = 32_000_000  # of a configuration older than the key
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,14 @@ class CorpusConfig(TextConfig):
     max_tokens: int | None  # of the training split; the last document is cut to fit
     val_fraction: float  # of the documents, by the hash of their text
     test_fraction: float
-    tokenizer: str
+    tokenizer: str | None  # null: a store has its own
     document_tokens: int | None  # cut each document to this many tokens
     end_of_text: bool  # close each document with the tokenizer's <|endoftext|>
     canaries: int | dict[str, Any] | None  # random strings to plant in the training split
     subset: dict[str, Any]  # the share of the training documents that is trained on
     root: str  # the folder that stores live under
+    # training text that a tokenizer is trained on at most
+    tokenizer_bytes: int = field(default=TOKENIZER_BYTES, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,7 +39,14 @@ class CorpusConfig(TextConfig):
                 f"data.files={self.files}: source store needs the folder of one token store: "
                 "data.files=[outputs/tokens/NAME]"
             )
-        check_positive("data", self, "document_tokens", "max_tokens")
+        if self.tokenizer is not None:
+            vocabulary_to_train(self.tokenizer)
+        elif self.source != "store":
+            raise UserError(
+                "data.tokenizer is null, which only data=store can have; choose gpt2, char or "
+                "bpe-8192"
+            )
+        check_positive("data", self, "document_tokens", "max_tokens", "tokenizer_bytes")
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"data.{name} must lie in [0, 1), got {getattr(self, name)}")

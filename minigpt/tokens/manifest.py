@@ -13,6 +13,9 @@ from minigpt.tokens.tokenizer import id_dtype
 VERSION = 3
 MANIFEST = "manifest.json"
 
+# What the store carries of a tokenizer that no package has, by the first word of its name.
+_TABLES = {"char": ["alphabet"], "bpe": ["merged"]}
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -62,8 +65,8 @@ def parse_manifest(content: dict[str, Any]) -> Manifest:
     for domain in manifest.domains.values():
         _require(domain, "documents", "tokens")
     _require(manifest.longest, "name", "tokens")
-    alphabet = ["alphabet"] if manifest.tokenizer.get("name") == "char" else []
-    _require(manifest.tokenizer, "name", "n_vocab", "fingerprint", *alphabet)
+    table = _TABLES.get(str(manifest.tokenizer.get("name")).partition("-")[0], [])
+    _require(manifest.tokenizer, "name", "n_vocab", "fingerprint", *table)
     if not 0 <= manifest.largest_id < manifest.tokenizer["n_vocab"]:
         raise ValueError("its largest id is outside its tokenizer's vocabulary")
     if np.dtype(manifest.dtype) != id_dtype(manifest.tokenizer["n_vocab"] - 1):

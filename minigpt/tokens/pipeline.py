@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from minigpt.text.document import Document
+from minigpt.tokens.byte_pairs import BatchEncoder
 from minigpt.tokens.sharded import Ids
 from minigpt.tokens.split import Digest
-from minigpt.tokens.tokenizer import BatchEncoder
 
 BATCH_CHARS = 1 << 18  # text that a thread is handed at a time
 AHEAD_CHARS = BATCH_CHARS * ((os.cpu_count() or 1) + 2)

@@ -9,13 +9,17 @@ from minigpt.tokens.config import CorpusConfig
 from minigpt.tokens.parts import Part
 
 # Where max_tokens ends the text, canaries are planted in its first part, which holds this many
-# characters a token: English has four, code has fewer.
-CHARS_PER_TOKEN = {"char": 1}
-CHARS_PER_TOKEN_OTHERWISE = 2
+# characters a token: English has four, code has fewer. Where there are few ids, tokens are short.
+MANY_IDS = 4096
+CHARS_PER_TOKEN = 2.0
+CHARS_PER_TOKEN_OF_FEW_IDS = 0.5
 
 
-def plant(config: CorpusConfig, source: Source) -> Source:
-    """The source with its canaries; the source itself if `data.canaries` is null."""
+def plant(config: CorpusConfig, source: Source, n_vocab: int | None) -> Source:
+    """The source with its canaries; the source itself if `data.canaries` is null.
+
+    n_vocab: ids of the tokenizer; None for that of the text's characters.
+    """
     if config.planted is None:
         return source
     canaries = make_canaries(config.planted)
@@ -23,9 +27,14 @@ def plant(config: CorpusConfig, source: Source) -> Source:
     if config.max_tokens is not None:
         # A canary has fewer tokens than characters.
         room = config.max_tokens - sum(len(canary.text) * canary.repeats for canary in canaries)
-        rate = CHARS_PER_TOKEN.get(config.tokenizer, CHARS_PER_TOKEN_OTHERWISE)
-        max_chars = max(0, room) * rate
+        max_chars = int(max(0, room) * _chars_per_token(n_vocab))
     return PlantedSource(source, canaries, config.planted.seed, max_chars)
+
+
+def _chars_per_token(n_vocab: int | None) -> float:
+    if n_vocab is None:
+        return 1.0
+    return CHARS_PER_TOKEN if n_vocab >= MANY_IDS else CHARS_PER_TOKEN_OF_FEW_IDS
 
 
 def planting_problem(config: CorpusConfig, parts: Sequence[Part]) -> str | None:

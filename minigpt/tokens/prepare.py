@@ -3,30 +3,32 @@
 import hashlib
 import json
 import shutil
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from minigpt.errors import UserError
 from minigpt.text.file_digests import FileDigests, TextChangedError
 from minigpt.text.open_source import open_source
 from minigpt.text.paths import user_path
 from minigpt.text.source import Source
+from minigpt.tokens.choose_tokenizer import (
+    check_store_tokenizer,
+    note_other_origin,
+    ready_tokenizer,
+    tokenizer_of_text,
+)
 from minigpt.tokens.config import CorpusConfig
+from minigpt.tokens.making import making
 from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
 from minigpt.tokens.parts import Part, has_finished_parts
 from minigpt.tokens.planting import plant, planting_problem
 from minigpt.tokens.progress import PreparationBar
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.store import TokenStore
-from minigpt.tokens.survey import survey
-from minigpt.tokens.tokenizer import Tokenizer, id_dtype, load_tokenizer
+from minigpt.tokens.survey import characters_tokenizer, held_out_rule
+from minigpt.tokens.tokenizer import Tokenizer, id_dtype
 from minigpt.tokens.writer import Recipe, write_manifest, write_parts
 
 
@@ -58,26 +60,42 @@ def prepare(config: CorpusConfig, tokenizer: Tokenizer | None = None) -> Prepare
                 f"{folder / MANIFEST} is missing or broken, so data.files=[{config.files[0]}] is "
                 "not a token store; name a folder that `minigpt prepare` made"
             )
-        return Prepared(TokenStore(folder), False, time.perf_counter() - started, None)
+        store = TokenStore(folder)
+        if tokenizer is None:
+            check_store_tokenizer(config, store.manifest)
+        return Prepared(store, False, time.perf_counter() - started, None)
+    assert config.tokenizer is not None  # checked: only a store has its own
+    is_named = tokenizer is None
+    tokenizer = tokenizer or ready_tokenizer(config.tokenizer)
+    root, digests, source = open_text(config)
+    tokenizer = tokenizer or tokenizer_of_text(config, source, digests, root)
+    planted = plant(config, source, tokenizer.n_vocab if tokenizer else None)
+    fingerprint = _fingerprint(config, planted, tokenizer)
+    name = tokenizer.name if tokenizer else config.tokenizer
+    folder = root / f"{config.source}-{name}-{fingerprint[:16]}"
+    made = False
+    if not (folder / MANIFEST).exists():
+        with making("store", folder, folder / MANIFEST):
+            if not (folder / MANIFEST).exists():
+                if is_named:
+                    note_other_origin(config, source)
+                _make(config, source, planted, digests, tokenizer, fingerprint, folder)
+                made = True
+    return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
+
+
+def open_text(config: CorpusConfig) -> tuple[Path, FileDigests, Source]:
+    """The folder for stores, the digests that tell if a file has changed, and the source.
+
+    Raises UserError if the folder cannot be made or the text not be found.
+    """
     root = user_path(config.root)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"data.root={config.root} cannot be made a folder: {error}") from None
-    if tokenizer is None and config.tokenizer != "char":
-        tokenizer = load_tokenizer(config.tokenizer)
     with FileDigests(root / "digests.json") as digests:
-        source = open_source(config, digests)
-    planted = plant(config, source)
-    fingerprint = _fingerprint(config, planted, tokenizer)
-    folder = root / f"{config.source}-{config.tokenizer}-{fingerprint[:16]}"
-    made = False
-    if not (folder / MANIFEST).exists():
-        with _lock(root / f".{folder.name}.lock", folder):
-            if not (folder / MANIFEST).exists():
-                _make(config, source, planted, digests, tokenizer, fingerprint, folder)
-                made = True
-    return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
+        return root, digests, open_source(config, digests)
 
 
 def _fingerprint(config: CorpusConfig, source: Source, tokenizer: Tokenizer | None) -> str:
@@ -100,25 +118,6 @@ def _sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-@contextmanager
-def _lock(lock: Path, folder: Path) -> Iterator[None]:
-    """Keeps other processes from making the same store. A kill releases the lock."""
-    held = FileLock(lock)
-    try:
-        held.acquire(blocking=False)
-    except Timeout:
-        print(f"{folder}: another process is making this store; waiting", file=sys.stderr)
-        held.acquire()
-    except OSError as error:
-        raise UserError(f"cannot write {lock.parent}: {error.strerror}; set data.root") from None
-    try:
-        yield
-    finally:
-        held.release()
-        if (folder / MANIFEST).exists():  # a process that waits for the lock looks there next
-            lock.unlink(missing_ok=True)
-
-
 def _make(
     config: CorpusConfig,
     source: Source,
@@ -136,10 +135,9 @@ def _make(
     """
     try:
         with PreparationBar(source.bytes, config.max_tokens) as bar:
-            tokenizer, rule = survey(config, source, tokenizer)
             recipe = Recipe(
-                tokenizer,
-                rule,
+                tokenizer or characters_tokenizer(config, source),
+                held_out_rule(config, source),
                 config.document_tokens,
                 config.end_of_text,
                 config.max_tokens,

@@ -5,6 +5,8 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from minigpt.text.document import Document
+
 SPLITS = ("train", "val", "test")
 
 
@@ -73,3 +75,9 @@ def held_out(
         return rule
     # The highest place is left to train on, the one before it to validate on.
     return HeldOut(min(test, ordered[-2] if needs_val else ordered[-1]), ordered[-1])
+
+
+def split_of(document: Document, whole: Digest, rule: HeldOut) -> str:
+    """The split of a document: the one that its source names, else the one of its hash."""
+    split = document.split or rule.split(whole.place)
+    return "train" if document.split is None and split in document.not_in else split

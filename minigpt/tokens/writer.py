@@ -21,7 +21,7 @@ from minigpt.tokens.parts import Part, delete_records, finished_parts, write_rec
 from minigpt.tokens.pipeline import Piece, tokenized
 from minigpt.tokens.seen_texts import SeenTexts
 from minigpt.tokens.sharded import Ids, document_list_path, shard_path
-from minigpt.tokens.split import SPLITS, Digest, HeldOut
+from minigpt.tokens.split import SPLITS, Digest, HeldOut, split_of
 from minigpt.tokens.subset import Subset
 from minigpt.tokens.tokenizer import Tokenizer, id_dtype
 
@@ -138,9 +138,7 @@ class _Writer:
         if not document.planted and not self.seen.add(whole.key):
             part.duplicates += 1
             return
-        split = document.split or self.recipe.held_out.split(whole.place)
-        if document.split is None and split in document.not_in:
-            split = "train"
+        split = split_of(document, whole, self.recipe.held_out)
         in_subset = split != "train" or document.planted or self.recipe.subset.holds(whole)
         # A canary that was cut would lose its random part.
         limit = None if document.planted else self.recipe.document_tokens

@@ -64,7 +64,10 @@ def test_the_vocabulary_and_the_shape_are_in_its_header(type_minigpt, tmp_path, 
         ({"activation": "gelu"}, "model.activation=gelu: a GPT-2 in GGUF has gelu_tanh"),
         ({"activation": "relu2"}, "model.activation=relu2: a GPT-2 in GGUF has gelu_tanh"),
         ({"vocab_size": 37}, "model.vocab_size=37: a GPT-2 in GGUF needs an id for each of the"),
-        ({"tokenizer": None}, "data.tokenizer=char: a GPT-2 in GGUF has GPT-2's tokenizer; train"),
+        (
+            {"tokenizer": None},
+            "data.tokenizer=char: a GPT-2 in GGUF splits text as GPT-2 does; train with",
+        ),
     ],
 )
 def test_what_gguf_cannot_hold_is_refused_by_key(type_minigpt, tmp_path, changes, message):

@@ -7,7 +7,8 @@ from tiktoken_ext.openai_public import r50k_pat_str
 
 from minigpt.errors import UserError
 from minigpt.interop.tokenizer_files import merges, to_tokenizers, write_tokenizer
-from minigpt.tokens.tokenizer import BytePairTokenizer, byte_of_character, gpt2_ranks
+from minigpt.tokens.byte_pairs import BytePairTokenizer
+from minigpt.tokens.gpt2_table import byte_of_character, gpt2_ranks
 
 BYTES = {bytes([byte]): byte for byte in range(256)}
 # cl100k's pattern cuts numbers into threes, which GPT-2's does not.

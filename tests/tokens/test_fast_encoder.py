@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from minigpt.tokens import fast_encoder
+from minigpt.tokens.bpe_training import merged_tokens
+from minigpt.tokens.byte_pairs import TrainedTokenizer
 from minigpt.tokens.fast_encoder import AGREE, DIFFER, UNKNOWN, FastEncoder, NotFastError
 from minigpt.tokens.tokenizer import load_tokenizer
 
@@ -150,3 +152,20 @@ def test_awkward_is_neither_imported_nor_kept_from_others(fast, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(fast.encode_batch, [texts] * 8))
     assert "awkward" not in sys.modules
+
+
+def test_a_trained_table_gives_tiktokens_ids_on_random_strings_of_any_unicode():
+    rng = random.Random(3)
+    words = [*samples(), "the tide", " comes in", " 2024", "漢字"]
+    text = "".join(rng.choices(words, k=20_000))
+    trained = TrainedTokenizer(merged_tokens([text], 600))
+    assert trained.n_vocab == 600
+    fast = FastEncoder(trained.pattern, trained.ranks, trained._encode_to_numpy)
+    texts = ["".join(map(chr, rng.choices(POINTS, k=rng.randrange(50)))) for _ in range(2000)]
+    texts += ["".join(rng.choices(words, k=rng.randrange(50))) for _ in range(2000)]
+    used = set()
+    for text, row in zip(texts, fast.encode_batch(texts), strict=True):
+        assert row.tolist() == trained.encode(text), ascii(text)
+        assert trained.decode(row.tolist()) == text
+        used.update(row.tolist())
+    assert len(used) > 400

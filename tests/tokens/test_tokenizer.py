@@ -11,13 +11,8 @@ import tiktoken
 from tiktoken_ext.openai_public import r50k_pat_str
 
 from minigpt.errors import UserError
-from minigpt.tokens.tokenizer import (
-    BytePairTokenizer,
-    CharTokenizer,
-    from_spec,
-    id_dtype,
-    load_tokenizer,
-)
+from minigpt.tokens.byte_pairs import BytePairTokenizer
+from minigpt.tokens.tokenizer import CharTokenizer, from_spec, id_dtype, load_tokenizer
 
 
 def test_gpt2_gives_the_published_ids():
