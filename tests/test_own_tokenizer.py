@@ -31,19 +31,19 @@ def own(tiny):
 def test_a_run_learns_its_own_ids_and_everything_after_it_reads_them(
     own, corpus, type_train, type_minigpt, tmp_path
 ):
-    typed = type_train(*own, "data.canaries=1")
+    # So few ids that documents are long enough to be asked for by memorization.
+    typed = type_train(*own, "data.canaries=1", "data.tokenizer=bpe-260", "model.block_size=48")
     assert typed.code == 0, typed.err
     (run,) = run_folders(tmp_path)
     checkpoint = read_checkpoint(RunFolder(run).last)
-    assert checkpoint["hyper_parameters"]["model"]["vocab_size"] == 300  # not GPT-2's 50,257
+    assert checkpoint["hyper_parameters"]["model"]["vocab_size"] == 260  # not GPT-2's 50,257
     tokenizer = from_spec(checkpoint["hyper_parameters"]["tokenizer"])
     assert RunFolder(run).read_summary().tokenizer.fingerprint == tokenizer.fingerprint
 
     text = type_minigpt("generate", str(run), "--prompt", "the tide", "--max-new-tokens", "4")
     assert text.out.startswith("the tide")
     evaluated = json.loads(type_minigpt("evaluate", str(run), "--json").out)
-    held_out = json.loads(type_minigpt("inspect", *own, "--json").out)
-    assert evaluated["splits"]["val"]["total"]["bits_per_byte"] > 0
+    assert evaluated["splits"]["val"]["bits_per_byte"] > 0
     for path in (tmp_path / "tokens" / "tokenizers").glob("*.json"):
         path.unlink()  # the checkpoint has all that is needed
     (corpus.parent / "other.txt").write_text(f"{TEXT}\n\n{TEXT} again\n\nand again\n\nand on")
@@ -51,8 +51,8 @@ def test_a_run_learns_its_own_ids_and_everything_after_it_reads_them(
                          "--split", "train")  # fmt: skip
     assert (other.code, other.err) == (0, "")
     assert type_minigpt("explore", str(run)).code == 0
-    assert type_minigpt("memorization", str(run), "--windows", "8").code in (0, 2)
-    assert held_out["tokenizer"] == "bpe-300"
+    known = type_minigpt("memorization", str(run), "--windows", "8")
+    assert (known.code, known.err) == (0, "")
     check_exports(run, tokenizer, type_minigpt, tmp_path)
 
 
@@ -63,9 +63,9 @@ def check_exports(run, tokenizer, type_minigpt, tmp_path):
     for text in TEXTS:
         assert theirs(text)["input_ids"] == tokenizer.encode(text)
         assert theirs.decode(tokenizer.encode(text)) == text
-    assert theirs.eos_token_id == 299
-    assert len(theirs) == 300
-    assert json.loads(type_minigpt("import", "out", "run", "--json").out)["tokenizer"] == "bpe-300"
+    assert theirs.eos_token_id == 259
+    assert len(theirs) == 260
+    assert json.loads(type_minigpt("import", "out", "run", "--json").out)["tokenizer"] == "bpe-260"
     again = read_checkpoint(RunFolder(tmp_path / "run").best)["hyper_parameters"]["tokenizer"]
     assert again == tokenizer.spec()
     assert type_minigpt("export", str(run), "gguf", "--format", "gguf").code == 0
@@ -73,7 +73,7 @@ def check_exports(run, tokenizer, type_minigpt, tmp_path):
     words = fields["tokenizer.ggml.tokens"].contents()
     vocabulary = theirs.get_vocab()
     assert words == sorted(vocabulary, key=lambda word: vocabulary[word])
-    assert fields["tokenizer.ggml.eos_token_id"].contents() == 299
+    assert fields["tokenizer.ggml.eos_token_id"].contents() == 259
 
 
 def test_a_run_resumes_with_its_own_tokenizer_and_with_no_other(own, type_train, tmp_path):

@@ -310,10 +310,41 @@ def test_a_callback_can_be_left_out(tiny, type_train, tmp_path):
     assert summary(folder)["status"] == "finished"
 
 
+MODERN = [
+    "model.positions=rotary", "model.norm=rms", "model.activation=swiglu", "model.qk_norm=true",
+    "model.zero_init=true", "model.logit_softcap=15", "model.bigram_embeddings=64",
+    "model.embedding_shortcuts=true",
+]  # fmt: skip
+
+
+def test_a_run_with_every_modern_part_is_checked_trained_and_generated_from(
+    tiny, type_train, type_minigpt, tmp_path
+):
+    checked = json.loads(type_minigpt("check", *tiny, *MODERN, "--json").out)
+    assert checked["parameters_by_part"]["bigram embedding"] == 64 * 16
+    assert type_train(*tiny, *MODERN).code == 0
+    (folder,) = run_folders(tmp_path)
+    assert summary(folder)["parameters"] == checked["parameters"]
+    first, *_, last = [epoch["train_loss"] for epoch in summary(folder)["epochs"]]
+    assert last < first
+    typed = type_minigpt("generate", str(folder), "--prompt", "the", "--greedy")
+    assert (typed.code, typed.err) == (0, "")
+
+
+def test_a_softcap_and_smoothed_targets_are_refused_by_key(tiny, type_train, tmp_path):
+    typed = type_train(*tiny, "model.logit_softcap=15", "label_smoothing=0.1")
+    assert (typed.code, typed.err) == (
+        2,
+        "error: label_smoothing=0.1 does not go with model.logit_softcap; set label_smoothing=0 or "
+        "model.logit_softcap=null\n",
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_compiled_blocks_train_as_eager_ones_do(tiny, tmp_path):
     # In processes of their own: the compiler cannot look through the shapes' checker.
     for flag in ("true", "false"):
-        arguments = [*tiny, f"trainer.compile={flag}", f"name={flag}", "model.dropout=0"]
+        arguments = [*tiny, *MODERN, f"trainer.compile={flag}", f"name={flag}", "model.dropout=0"]
         done = subprocess.run(
             [sys.executable, REPOSITORY / "train.py", *arguments, "trainer.precision=32-true"],
             cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -60,6 +60,18 @@ def _compare(parser: Parser) -> None:
     _json(parser)
 
 
+def _coordinates(parser: Parser) -> None:
+    _overrides(parser)
+    parser.add_argument(
+        "--widths", default="64,128,256,512", help="values of model.n_embd, between commas"
+    )
+    parser.add_argument("--steps", type=int, default=10, help="optimizer steps of each network")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/coordinates.html"), help="the page's file"
+    )
+    _json(parser)
+
+
 def _counterfactual(parser: Parser) -> None:
     parser.add_argument(
         "sweep", type=Path, help="the folder of a sweep that +sweep=counterfactual made"
@@ -204,6 +216,7 @@ ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "explore": _explore,
     "generate": _generate,
     "compare": _compare,
+    "coordinates": _coordinates,
     "counterfactual": _counterfactual,
     "export": _export,
     "import": _import,

@@ -1,13 +1,14 @@
 """A checkpoint -> a folder in another project's format, whole and checked."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from minigpt.interop import gguf_format, hugging_face, onnx_format
 from minigpt.interop.model_card import CARD, model_card
 from minigpt.interop.new_folder import check_replaceable, replace_folder
+from minigpt.interop.standard_form import in_standard_form
 from minigpt.runs.stored_model import StoredModel, read_model
 
 FORMATS: dict[str, Callable[[StoredModel, Path], dict[str, Any]]] = {
@@ -40,6 +41,8 @@ def export(
     """
     check_replaceable(folder, NAMES, force)
     model = read_model(path, which)
+    shape, weights = in_standard_form(model.shape, model.weights)
+    model = replace(model, shape=shape, weights=weights)
     with replace_folder(folder) as new:
         figures = FORMATS[format](model, new)
         (new / CARD).write_text(model_card(model, format), "utf-8")

@@ -44,7 +44,7 @@ class GraphWriter(Nodes):
             D = self.shape.n_embd // self.shape.n_head
             tables = rotation_at(torch.arange(self.shape.block_size), D)
             self.rotation = [
-                self._first_rows(name, table[:, 0, 0].numpy(), length)  # (T, D / 2)
+                self._first_rows(name, table[:, 0, 0, :, None].numpy(), length)  # (T, D / 2, 1)
                 for name, table in tables._asdict().items()
             ]
         square = self.node("Concat", length, length, axis=0)
@@ -99,7 +99,9 @@ class GraphWriter(Nodes):
 
     def _turned(self, x: str) -> str:
         """(B, H, T, D) -> (B, H, T, D), as rotary positions turn it."""
-        first, second = self.node("Split", x, outputs=2, axis=-1, num_outputs=2)
+        D = self.shape.n_embd // self.shape.n_head
+        pairs = self.node("Reshape", x, self.constant("pairs", [0, 0, 0, D // 2, 2]))
+        first, second = self.node("Split", pairs, outputs=2, axis=-1, num_outputs=2)
         cos, sin = self.rotation
 
         def product(a: str, b: str) -> str:
@@ -107,7 +109,8 @@ class GraphWriter(Nodes):
 
         left = self.node("Sub", product(first, cos), product(second, sin))
         right = self.node("Add", product(first, sin), product(second, cos))
-        return self.node("Concat", left, right, axis=-1)
+        turned = self.node("Concat", left, right, axis=-1)  # (B, H, T, D / 2, 2)
+        return self.node("Reshape", turned, self.constant("head_channels", [0, 0, 0, D]))
 
     def norm(self, x: str, name: str) -> str:
         """(..., C) -> (..., C)."""

@@ -66,10 +66,18 @@ class KeyValueCache:
 class CausalSelfAttention(nn.Module):
     """Multi-head attention to the same and earlier positions (Vaswani et al., 2017)."""
 
-    def __init__(self, n_embd: int, n_head: int, dropout: float, bias: bool, qk_norm: bool) -> None:
+    def __init__(
+        self,
+        n_embd: int,
+        n_head: int,
+        dropout: float,
+        bias: bool,
+        qk_norm: bool,
+        score_divisor: float,
+    ) -> None:
         super().__init__()
         self.n_head = n_head
-        self.score_divisor = math.sqrt(n_embd // n_head)  # of the products of queries and keys
+        self.score_divisor = score_divisor  # of the products of queries and keys
         self.dropout = Dropout(dropout)
         self.qkv = nn.Linear(n_embd, 3 * n_embd, bias=bias)
         self.qk_norm = QueryKeyNorm(n_embd // n_head) if qk_norm else None

@@ -23,7 +23,9 @@ class Block(nn.Module):
         c = config
         self.shortcut = EmbeddingShortcut() if c.embedding_shortcuts else None
         self.ln_1 = make_norm(c.norm, c.n_embd, c.bias)
-        self.attn = CausalSelfAttention(c.n_embd, c.n_head, c.dropout, c.bias, c.qk_norm)
+        self.attn = CausalSelfAttention(
+            c.n_embd, c.n_head, c.dropout, c.bias, c.qk_norm, c.scaling.score_divisor
+        )
         self.ln_2 = make_norm(c.norm, c.n_embd, c.bias)
         self.mlp = FeedForward(c.n_embd, c.mlp_ratio, c.bias, c.activation)
         self.dropout = Dropout(c.dropout)

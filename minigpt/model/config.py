@@ -7,6 +7,7 @@ from typing import ClassVar
 from minigpt.errors import UserError, check_choice, check_positive, check_types
 from minigpt.model.feed_forward import ACTIVATIONS, SWIGLU_MULTIPLE, hidden_units
 from minigpt.model.norms import NORMS
+from minigpt.model.parametrization import PARAMETRIZATIONS, Parametrization
 from minigpt.model.positions import POSITIONS
 
 INITS = ("gpt2", "torch")
@@ -43,11 +44,15 @@ class GPTConfig:
     logit_softcap: float | None = None  # logits lie between minus and plus this number
     bigram_embeddings: int | None = None  # rows of a table for pairs of neighbouring tokens
     embedding_shortcuts: bool = False  # each block may read the embedding past the blocks before
+    parametrization: str = "standard"  # or mup: how sizes and learning rates follow from n_embd
+    base_width: int = 128  # the n_embd at which both are the same
+    base_head_width: int | None = None  # the width of a head there; None: base_width / n_head
 
     def __post_init__(self) -> None:
         check_types("model", self)
         sizes = ("n_layer", "n_head", "n_embd", "mlp_ratio", "block_size", "vocab_size")
         check_positive("model", self, *sizes, "logit_softcap", "bigram_embeddings")
+        check_positive("model", self, "base_width", "base_head_width")
         for name in ("dropout", "embd_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"model.{name} must lie in [0, 1), got {getattr(self, name)}")
@@ -60,6 +65,7 @@ class GPTConfig:
         check_choice("model.init", self.init, INITS)
         check_choice("model.activation", self.activation, ACTIVATIONS)
         check_choice("model.norm", self.norm, NORMS)
+        check_choice("model.parametrization", self.parametrization, PARAMETRIZATIONS)
         self._check_combinations()
 
     def _check_combinations(self) -> None:
@@ -86,3 +92,19 @@ class GPTConfig:
                 "model.zero_init=true needs model.tie_weights=false: a head of zeros would make "
                 "the token embedding zero as well"
             )
+        if self.parametrization == "mup" and self.init == "torch":
+            raise UserError(
+                "model.parametrization=mup needs model.init=gpt2: PyTorch's default layers do not "
+                "follow its table"
+            )
+
+    @property
+    def scaling(self) -> Parametrization:
+        """Initial sizes, learning rates and scales at this width."""
+        return Parametrization(
+            self.parametrization,
+            width=self.n_embd,
+            base_width=self.base_width,
+            head_width=self.n_embd // self.n_head,
+            base_head_width=self.base_head_width or self.base_width / self.n_head,
+        )

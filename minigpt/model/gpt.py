@@ -42,6 +42,7 @@ class GPT(nn.Module):
         self.dropout = Dropout(c.embd_dropout)
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layer))
         self.ln_f = make_norm(c.norm, c.n_embd, c.bias)
+        self.output_multiplier = c.scaling.output_multiplier
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=c.head_bias)
         if c.init == "gpt2":
             self._init_gpt2()
@@ -52,18 +53,22 @@ class GPT(nn.Module):
     def _init_gpt2(self) -> None:
         # The residual stream is the sum of 2 * n_layer branches. Scaling their last projections
         # by 1 / sqrt(2 * n_layer) keeps its variance independent of depth.
-        residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
+        residual_scale = math.sqrt(2 * self.config.n_layer)
+        scaling = self.config.scaling
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=residual_std if name.endswith(".proj") else 0.02)
+                std = scaling.init_std("matrices" if name.startswith("blocks.") else "tables")
+                residual = name.endswith(".proj")
+                nn.init.normal_(module.weight, std=std / residual_scale if residual else std)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
     def _init_zeros(self) -> None:
-        zeroed = [self.bigrams.table] if self.bigrams is not None else []
+        zeroed: list[nn.Module] = [self.bigrams.table] if self.bigrams is not None else []
         if self.config.zero_init:
             # Every block then passes on its input, and every token is equally likely.
             for block in self.blocks:
+                assert isinstance(block, Block)
                 zeroed += [block.attn.proj, block.mlp.proj]
             zeroed.append(self.head)
         for module in zeroed:
@@ -77,7 +82,7 @@ class GPT(nn.Module):
         places: Places | None = None,
         before: Int[Tensor, "B 1"] | None = None,
     ) -> Float[Tensor, "B T C"]:
-        """(B, T) token ids -> (B, T, C) hidden states after the final norm; T at most block_size.
+        """(B, T) token ids -> (B, T, C) what the head reads; T at most block_size.
 
         With caches, one per block, the tokens continue the cached ones and are appended to them.
         places: where, if the rows of the caches differ in length; T is 1 then.
@@ -106,7 +111,8 @@ class GPT(nn.Module):
                 x = block.forward(x, embedding, rotation, caches[i], places)
             else:
                 x = block(x, embedding, rotation)
-        return self.ln_f(x)
+        x = self.ln_f(x)
+        return x if self.output_multiplier == 1 else x * self.output_multiplier
 
     def empty_caches(self, sequences: int) -> list[KeyValueCache]:
         """One empty cache per block, with room for block_size positions."""

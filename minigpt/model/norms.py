@@ -21,7 +21,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B C"]:
         """(..., C) -> (..., C)."""
-        return rms_normalised(x) * self.weight
+        return F.rms_norm(x, x.shape[-1:], self.weight, EPSILON)
 
 
 class QueryKeyNorm(nn.Module):

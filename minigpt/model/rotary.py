@@ -1,6 +1,7 @@
 """Rotary positions: queries and keys are turned by angles that grow with the position.
 
-Shapes: B batch, T tokens, H heads, D head width; "..." is T tokens, or B sequences of one token.
+Shapes: B batch, T tokens, H heads, D head width, P = D / 2 pairs; "..." is T tokens, or B sequences
+of one token.
 """
 
 from typing import NamedTuple
@@ -15,8 +16,8 @@ BASE = 10_000.0  # of the wavelengths, as in the paper
 class Rotation(NamedTuple):
     """Cosines and sines of the angles, one for each pair of channels."""
 
-    cos: Float[Tensor, "... 1 1 D/2"]
-    sin: Float[Tensor, "... 1 1 D/2"]
+    cos: Float[Tensor, "... 1 1 P"]
+    sin: Float[Tensor, "... 1 1 P"]
 
 
 def rotation_at(positions: Int[Tensor, "..."], head_width: int) -> Rotation:
@@ -31,12 +32,23 @@ def rotation_at(positions: Int[Tensor, "..."], head_width: int) -> Rotation:
 
 
 def rotate(qk: Float[Tensor, "B T 2 H D"], rotation: Rotation) -> Float[Tensor, "B T 2 H D"]:
-    """(B, T, 2, H, D) queries and keys -> the same shape and dtype, turned.
+    """(B, T, 2, H, D) queries and keys -> the same shape and dtype; neighbouring channels turn."""
+    pairs = qk.float().unflatten(-1, (-1, 2))  # (B, T, 2, H, P, 2)
+    as_complex = qk.device.type == "cpu" and not torch.compiler.is_compiling()
+    turned = _turned_as_complex(pairs, rotation) if as_complex else _turned(pairs, rotation)
+    return turned.flatten(-2).to(qk.dtype)
 
-    Channel i is paired with channel i + D / 2. The paper pairs neighbours, which is the same up to
-    the order of the channels.
-    """
-    first, second = qk.chunk(2, dim=-1)
+
+def _turned(
+    pairs: Float[Tensor, "B T 2 H P 2"], rotation: Rotation
+) -> Float[Tensor, "B T 2 H P 2"]:
+    first, second = pairs.unbind(-1)
     cos, sin = rotation
-    turned = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
-    return turned.to(qk.dtype)
+    return torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+def _turned_as_complex(
+    pairs: Float[Tensor, "B T 2 H P 2"], rotation: Rotation
+) -> Float[Tensor, "B T 2 H P 2"]:
+    # One pass each forward and backward, a quarter of the time; no compiler writes complex code.
+    return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(*rotation))

@@ -22,8 +22,8 @@ def soft_cap_with_slope_(scaled: Tensor, slope: Tensor, cap: float) -> None:
     The derivative of the capped logits by the logits is 1 - tanh^2.
     """
     rows = len(scaled) if scaled.is_cuda else max(1, CACHED_NUMBERS // scaled.shape[1])
-    one = scaled.new_ones(())
-    for logits, tanh in zip(scaled.split(rows), slope.split(rows), strict=True):
-        torch.tanh(logits, out=tanh)
+    one = torch.ones((), device=scaled.device)
+    for logits, derivative in zip(scaled.split(rows), slope.split(rows), strict=True):
+        tanh = logits.float().tanh_()  # a CPU's tanh of bfloat16 takes several times as long
+        torch.addcmul(one, tanh, tanh, value=-1, out=derivative)
         torch.mul(tanh, cap, out=logits)
-        torch.addcmul(one, tanh, tanh, value=-1, out=tanh)

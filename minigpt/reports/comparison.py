@@ -17,6 +17,7 @@ from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import ComparedRun, differing_keys, find_runs, ranked
 from minigpt.reports.counterfactual import counterfactual_section
 from minigpt.reports.findings import findings
+from minigpt.reports.learning_rates import learning_rate_section
 from minigpt.reports.pages import html, markdown, page_content
 from minigpt.reports.plots import curves
 from minigpt.reports.reproduction import Reproduction, Section
@@ -36,6 +37,7 @@ def compare(
     runs = ranked(find_runs(folders))
     keys = differing_keys(runs)
     measured = [section for folder in folders if (section := _counterfactual(folder)) is not None]
+    measured += [section] if (section := learning_rate_section(runs)) is not None else []
     content = page_content(runs, keys, reproductions, measured)
     write_file(out / "runs.csv", runs_csv(runs, keys))
     write_file(out / "report.md", markdown(content))

@@ -19,7 +19,7 @@ def memorization_html(run: RunFolder, memory: Memorization, sections: Sequence[S
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("memorization.html.jinja").render(
+    return environment.get_template("sections.html.jinja").render(
         title=f"Memory or learning: {display_path(run.path.resolve())}",
         subtitle=subtitle(run.read_summary(), memory),
         verdict=memory.judgement.sentence,

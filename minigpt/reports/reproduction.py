@@ -10,13 +10,14 @@ from minigpt.runs.summary import Summary
 
 @dataclass(frozen=True)
 class Section:
-    """A titled table of a comparison, with findings and a note below it."""
+    """A titled table of a comparison, with a plot above it, findings and a note below it."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     findings: list[str] = field(default_factory=list)
     note: str = ""
+    plot: str = ""  # an SVG element, for the page
 
 
 class Reproduction(Protocol):

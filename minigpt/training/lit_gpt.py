@@ -140,7 +140,7 @@ class LitGPT(LeanModule):
             torch.nn.utils.clip_grads_with_norm_(self.trained, gradient_clip_val, self.grad_norm)
 
     def configure_optimizers(self) -> Any:
-        optimizer = make_optimizer(self.optimizer_config, self.net)
+        optimizer = make_optimizer(self.optimizer_config, self.net, self.net.config.scaling)
         batches = count_training_batches(self.trainer)
         total_steps = int(self.trainer.estimated_stepping_batches)
         epoch_steps = math.ceil(batches / self.trainer.accumulate_grad_batches)
@@ -156,7 +156,7 @@ class LitGPT(LeanModule):
     def on_train_start(self) -> None:
         schedule = self.lr_schedulers()
         assert isinstance(schedule, LambdaLR)
-        use_configured_settings(self.optimizer_config, self.net, schedule)
+        use_configured_settings(self.optimizer_config, self.net, schedule, self.net.config.scaling)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         settle_position(self.trainer, checkpoint)

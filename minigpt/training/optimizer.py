@@ -1,6 +1,7 @@
 """The optimizer, its configuration, and its settings after a resume."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from minigpt.errors import UserError, check_choice, check_positive, check_types
 from minigpt.model.gpt import GPTConfig
+from minigpt.model.parametrization import STANDARD, Parametrization
 from minigpt.training.muon import ALGORITHMS, MuonAndAdamW
 from minigpt.training.parameter_groups import (
     KINDS,
@@ -78,7 +80,7 @@ class OptimizerConfig:
                     "AdamW"
                 )
 
-    def settings_of(self, kind: str) -> GroupSettings:
+    def settings_of(self, kind: str, scaling: Parametrization) -> GroupSettings:
         """How parameters of a kind are trained; kind is one of parameter_groups.KINDS."""
         ratios = {
             "tables": self.tables_lr_ratio,
@@ -86,8 +88,9 @@ class OptimizerConfig:
             "vectors": self.vectors_lr_ratio,
         }
         decays = self.decay == "all" or kind != "vectors"
-        muon = self.name == "muon" and kind in self.muon_covers
-        return GroupSettings("muon" if muon else "adamw", ratios.get(kind, 1.0), decays)
+        algorithm = "muon" if self.name == "muon" and kind in self.muon_covers else "adamw"
+        scaled = scaling.lr_ratio(kind, algorithm)
+        return GroupSettings(algorithm, ratios.get(kind, 1.0) * scaled, decays, 1 / scaled)
 
 
 def check_covers(config: OptimizerConfig, model: GPTConfig) -> None:
@@ -99,11 +102,16 @@ def check_covers(config: OptimizerConfig, model: GPTConfig) -> None:
         )
 
 
-def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
-    """The configured optimizer of a network, in as few groups as the settings allow."""
+def make_optimizer(
+    config: OptimizerConfig, net: nn.Module, scaling: Parametrization = STANDARD
+) -> Optimizer:
+    """The configured optimizer of a network, in as few groups as the settings allow.
+
+    scaling: that of the network's configuration.
+    """
     groups = [
         {"params": group.parameters, **_settings(config, group)}
-        for group in parameter_groups(net, config.settings_of)
+        for group in parameter_groups(net, partial(config.settings_of, scaling=scaling))
     ]
     if config.name == "muon":
         return MuonAndAdamW(groups)
@@ -112,11 +120,12 @@ def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
 
 def _settings(config: OptimizerConfig, group: ParameterGroup) -> dict[str, Any]:
     """What torch's optimizer keeps of a group, besides its parameters."""
+    weight_decay = config.weight_decay * group.settings.decay_ratio
     settings = {
         "name": group.name,
         "algorithm": group.settings.algorithm,
         "lr": config.lr * group.settings.lr_ratio,
-        "weight_decay": config.weight_decay if group.settings.decays else 0.0,
+        "weight_decay": weight_decay if group.settings.decays else 0.0,
     }
     if group.settings.algorithm == "muon":
         # Updates of the size of AdamW's (Liu et al., 2025), so that one rate suits both.
@@ -126,14 +135,19 @@ def _settings(config: OptimizerConfig, group: ParameterGroup) -> dict[str, Any]:
     return {**settings, "betas": (beta1, beta2), "eps": config.eps, "fused": config.fused}
 
 
-def use_configured_settings(config: OptimizerConfig, net: nn.Module, schedule: LambdaLR) -> None:
+def use_configured_settings(
+    config: OptimizerConfig,
+    net: nn.Module,
+    schedule: LambdaLR,
+    scaling: Parametrization = STANDARD,
+) -> None:
     """Give a restored optimizer and its schedule the settings of this run's config.
 
     A checkpoint restores the settings of the run that wrote it together with the moments, and
     would silently win over changed keys. One of an older version does not name its groups.
     """
     optimizer = schedule.optimizer
-    groups = parameter_groups(net, config.settings_of)
+    groups = parameter_groups(net, partial(config.settings_of, scaling=scaling))
     schedule.base_lrs = [config.lr * group.settings.lr_ratio for group in groups]
     for number, (restored, group) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
         peak = schedule.base_lrs[number]

@@ -15,6 +15,7 @@ class GroupSettings:
     algorithm: str  # adamw or muon
     lr_ratio: float  # its learning rate as a multiple of optimizer.lr
     decays: bool  # whether weight decay covers it
+    decay_ratio: float  # its weight decay as a multiple of optimizer.weight_decay
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ def test_the_maps_know_turned_and_normalised_queries_and_keys():
     for x, gain in ((q, second.attn.qk_norm.query_gain), (k, second.attn.qk_norm.key_gain)):
         x = x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * gain
         angles = torch.arange(6)[:, None, None] * torch.tensor([1, 0.01])  # 10,000^(-2i / 4)
-        pairs = torch.complex(x[..., :2], x[..., 2:]) * torch.exp(1j * angles)
-        turned.append(torch.cat([pairs.real, pairs.imag], -1))
+        pairs = torch.complex(x[..., 0::2], x[..., 1::2]) * torch.exp(1j * angles)
+        turned.append(torch.stack([pairs.real, pairs.imag], -1).flatten(-2))
     scores = torch.einsum("thd,shd->hts", *turned) / 2  # sqrt(4)
     future = torch.ones(6, 6, dtype=torch.bool).triu(1)
     expected = scores.masked_fill(future, -torch.inf).softmax(-1)

@@ -23,6 +23,8 @@ from tests.interop.checkpoints import CHARACTERS, write_checkpoint
         {"positions": "none", "bias": False, "tie_weights": True},
         {"mlp_ratio": 3},
         {"activation": "gelu"},
+        {"parametrization": "mup", "base_width": 4},
+        {"parametrization": "mup", "base_width": 64, "tie_weights": True},
         {"activation": "relu2", "zero_init": True},
     ],
     ids=str,

@@ -19,6 +19,8 @@ from tests.interop.checkpoints import write_checkpoint
         {"head_bias": True, "mlp_ratio": 3},
         {"bias": False, "positions": "none"},
         {"positions": "sinusoidal", "activation": "gelu"},
+        {"parametrization": "mup", "base_width": 4},
+        {"parametrization": "mup", "base_width": 64, "qk_norm": True, "norm": "rms"},
         {"positions": "rotary", "activation": "relu2", "norm": "rms"},
         {"activation": "swiglu", "qk_norm": True, "logit_softcap": 2, "tie_weights": True},
         {"bigram_embeddings": 20, "embedding_shortcuts": True, "positions": "none"},

@@ -65,11 +65,11 @@ def _over_rms(x):
 def _turned(x):
     """(T, H, D): each pair of channels is a complex number, multiplied by e^(i angle)."""
     T, _, D = x.shape
-    pairs = torch.complex(x[..., : D // 2], x[..., D // 2 :])
+    pairs = torch.complex(x[..., 0::2], x[..., 1::2])
     frequencies = torch.tensor([10_000 ** (-2 * i / D) for i in range(D // 2)]).double()
     angles = torch.arange(T)[:, None, None] * frequencies
     turned = pairs * torch.exp(1j * angles)
-    return torch.cat([turned.real, turned.imag], -1)
+    return torch.stack([turned.real, turned.imag], -1).flatten(-2)
 
 
 def _activated(x, kind):

@@ -1,7 +1,6 @@
 """Muon trains the blocks' matrices and AdamW the rest, with one state, through one optimizer."""
 
 import copy
-import dataclasses
 import math
 
 import pytest
@@ -16,43 +15,43 @@ from minigpt.training.optimizer import (
 )
 from tests.model.test_gpt import SMALL
 from tests.test_train import losses, summary
-from tests.training.test_optimizer import optimizer_config
+from tests.training.test_optimizer import UNTIED, optimizer_config
 
 MUON = {"name": "muon", "lr": 0.02, "weight_decay": 0.1}
 
 
-def network(**change):
+def network():
     torch.manual_seed(0)
-    return GPT(dataclasses.replace(SMALL, **change)).eval()
+    return GPT(UNTIED).eval()
 
 
 def step(net, optimizer, seed=0):
-    """One optimizer step on random tokens; returns the gradients by parameter."""
+    """One optimizer step on random tokens."""
     tokens = torch.randint(37, (4, 12), generator=torch.Generator().manual_seed(seed))
     optimizer.zero_grad()
     net(tokens).float().log_softmax(-1)[..., 3].mean().neg().backward()
     optimizer.step()
-    return {name: p.grad.clone() for name, p in net.named_parameters()}
 
 
 def test_a_matrix_moves_by_an_orthogonal_matrix_of_the_size_of_adamws_updates():
     net = network()
     before = copy.deepcopy(dict(net.named_parameters()))
     optimizer = make_optimizer(optimizer_config(**MUON), net)
-    gradients = step(net, optimizer)
+    for parameter in net.parameters():
+        parameter.grad = torch.randn_like(parameter) * torch.linspace(1, 9, parameter.shape[-1])
+    optimizer.step()
     for name in ("blocks.0.attn.qkv.weight", "blocks.1.attn.proj.weight", "blocks.1.mlp.fc.weight"):
         old, new = before[name].detach(), net.get_parameter(name).detach()
         update = (old * (1 - 0.02 * 0.1) - new) / (0.02 * 0.2 * math.sqrt(max(new.shape)))
-        # Newton and Schulz replace the gradient's singular values by ones near 1. The bfloat16 of
-        # the iteration leaves the smallest a little lower.
-        u, values, v = torch.linalg.svd(gradients[name], full_matrices=False)
-        in_its_basis = u.T @ update @ v.T
-        clear = values > 1e-2 * values.max()
-        assert clear.sum() >= 8
-        assert in_its_basis.diagonal()[clear].min() > 0.5
-        assert in_its_basis.diagonal()[clear].max() < 1.3
-        off = in_its_basis - in_its_basis.diagonal().diag()
-        assert off[clear][:, clear].abs().max() < 0.1
+        # An odd polynomial of a matrix is the same polynomial of its singular values.
+        gradient = net.get_parameter(name).grad
+        u, values, v = torch.linalg.svd(gradient, full_matrices=False)
+        values = values / gradient.norm()
+        assert values.max() > 3 * values.min()
+        for _ in range(5):
+            values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
+        torch.testing.assert_close(u.T @ update @ v.T, values.diag(), atol=0.03, rtol=0)
+        assert values.median() > 0.7
 
 
 def test_all_else_moves_as_under_adamw_alone():
@@ -132,13 +131,13 @@ def test_wrong_settings_are_refused_by_key(change, message):
 
 def test_a_head_that_is_the_token_table_is_not_for_muon():
     config = optimizer_config(**MUON, muon_covers=["matrices", "head"])
-    check_covers(config, SMALL)
+    check_covers(config, UNTIED)
     with pytest.raises(UserError, match="model.tie_weights=true makes the head the token table"):
-        check_covers(config, dataclasses.replace(SMALL, tie_weights=True))
+        check_covers(config, SMALL)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
-def test_a_run_with_muon_learns_in_every_precision(tiny, type_train, tmp_path, precision):
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_a_run_with_muon_learns_in_bfloat16_too(tiny, type_train, tmp_path, precision):
     typed = type_train(*tiny, "optimizer=muon", f"trainer.precision={precision}",
                        "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
     assert typed.code == 0, typed.err

@@ -9,9 +9,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
+from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.training.optimizer import OptimizerConfig, make_optimizer, use_configured_settings
 from minigpt.training.parameter_groups import parameter_kinds
 from tests.model.test_gpt import SMALL
+
+UNTIED = dataclasses.replace(SMALL, tie_weights=False)
 
 
 def network():
@@ -46,18 +49,18 @@ def test_a_step_is_adamw_by_hand():
 
 
 def test_the_kinds_of_a_networks_parameters():
-    kinds = parameter_kinds(GPT(SMALL))
+    kinds = parameter_kinds(GPT(UNTIED))
     assert kinds["wte.weight"] == kinds["wpe.weight"] == "tables"
     assert kinds["blocks.0.attn.qkv.weight"] == kinds["blocks.1.mlp.proj.weight"] == "matrices"
     assert kinds["blocks.0.attn.qkv.bias"] == kinds["ln_f.weight"] == "vectors"
     assert kinds["head.weight"] == "head"
-    tied = parameter_kinds(GPT(dataclasses.replace(SMALL, tie_weights=True)))
+    tied = parameter_kinds(GPT(SMALL))
     assert tied == {name: kind for name, kind in kinds.items() if name != "head.weight"}
 
 
 def test_each_kind_has_its_multiple_of_the_learning_rate():
     config = optimizer_config(lr=0.1, tables_lr_ratio=0.5, head_lr_ratio=2.0, vectors_lr_ratio=3.0)
-    net = GPT(SMALL)
+    net = GPT(UNTIED)
     rates = {
         group["name"]: (group["lr"], [id(p) for p in group["params"]])
         for group in make_optimizer(config, net).param_groups
@@ -71,6 +74,31 @@ def test_each_kind_has_its_multiple_of_the_learning_rate():
     (one,) = make_optimizer(optimizer_config(), net).param_groups
     assert one["name"] == "matrices+tables+head+vectors"
     assert all(p is q for p, q in zip(one["params"], net.parameters(), strict=True))
+
+
+def test_under_mup_wide_matrices_take_smaller_steps_and_decay_as_fast():
+    net = GPT(dataclasses.replace(SMALL, tie_weights=False, parametrization="mup", base_width=4))
+    scaling = net.config.scaling
+    config = optimizer_config(lr=0.1, weight_decay=0.2)
+    matrices, rest = make_optimizer(config, net, scaling).param_groups
+    assert (matrices["name"], rest["name"]) == ("matrices", "tables+head+vectors")
+    assert (matrices["lr"], rest["lr"]) == pytest.approx((0.025, 0.1))  # 4 / 16 of the rate
+    assert (matrices["weight_decay"], rest["weight_decay"]) == pytest.approx((0.8, 0.2))
+    undecayed = optimizer_config(lr=0.1, decay="matrices", head_lr_ratio=0.5)
+    groups = make_optimizer(undecayed, net, scaling).param_groups
+    assert {group["name"]: (group["lr"], group["weight_decay"]) for group in groups} == {
+        "matrices": (0.025, 0.4), "tables": (0.1, 0.1), "head": (0.05, 0.1), "vectors": (0.1, 0.0)
+    }  # fmt: skip
+
+
+def test_a_run_under_mup_has_these_rates_also_when_resumed(type_train, tiny, tmp_path):
+    mup = ["model.parametrization=mup", "model.base_width=4", "scheduler=none",
+           "optimizer.weight_decay=0.2", "hydra.run.dir=run"]  # fmt: skip
+    assert type_train(*tiny, *mup, "optimizer.lr=0.01").code == 0
+    assert type_train("resume=run", "trainer.max_epochs=3", "optimizer.lr=0.02").code == 0
+    checkpoint = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    groups = checkpoint["optimizer_states"][0]["param_groups"]
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(0.005, 0.8), (0.02, 0.2)]
 
 
 def trained(config, schedule_factor, steps):

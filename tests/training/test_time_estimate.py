@@ -9,7 +9,7 @@ import pytest
 from minigpt.command_lines import quick_command
 from minigpt.training import time_estimate
 from minigpt.training.lit_gpt import LitGPT
-from minigpt.training.time_estimate import Work, quicker, readable
+from minigpt.training.time_estimate import Work, full_batches, quicker, readable
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,13 @@ def test_a_time_is_readable(seconds, text):
 
 def test_a_held_out_batch_takes_a_third_of_a_training_batch():
     assert Work(batches=100, held_out=30).seconds(0.5) == pytest.approx(55)
+
+
+def test_small_batches_of_a_warm_up_count_for_less(data):
+    config = data(files=["a.txt"], batch_size=16, batch_warmup={"start": 2, "steps": 4})
+    assert full_batches(config, 0, 4) == (2 + 5 + 9 + 12) / 16
+    assert full_batches(config, 3, 6) == 12 / 16 + 2
+    assert full_batches(data(files=["a.txt"]), 3, 6) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,310 @@
+"""Measure whether the best learning rate of a narrow network suits a wide one.
+
+    python benchmarks/transfer.py              writes docs/results/transfer.md and its pictures
+    python benchmarks/transfer.py --seeds 3
+    python benchmarks/transfer.py --widths 16 32 --steps 10 --rates 3 --stdout
+
+Networks and text are those of +sweep=transfer. Each width is trained under both parametrizations
+at learning rates spaced by 2; where the best is the lowest or the highest of them, the search goes
+on beyond it; then at the rates a factor of sqrt 2 from the best. At the base width both
+parametrizations are the same network, which is trained once.
+"""
+
+import contextlib
+import io
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from growth import step_seconds
+from machine import instructions, machine_description
+from results import RESULTS, argument_parser, markdown_table, publish
+
+from minigpt.config import share_cores
+
+NAMES = ("standard", "mup")
+MIDDLE = 4e-3  # of the learning rates
+MOST_RATES = 14  # of one network
+BATCH, CONTEXT, BASE_WIDTH = 16, 64, 128
+CHECK_RATE = 1e-3  # of the coordinate check, which has no warm-up: far above, chance decides
+RUN_SECONDS = 3.0  # of a run beside its steps: building, validation, test, files
+SAME = math.sqrt(2) * 1.01  # rates that differ by less are neighbours on the finest grid, or equal
+
+Losses = dict[str, dict[float, float]]  # seed -> learning rate -> held-out loss
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained."""
+
+    widths: list[int]
+    seeds: int
+    steps: int
+    rates: int  # spaced by 2, around MIDDLE
+    folder: Path
+
+    @property
+    def networks(self) -> list[tuple[str, int]]:
+        """(parametrization, width), the widest first."""
+        return [
+            (name, width)
+            for width in sorted(self.widths, reverse=True)
+            for name in (NAMES if width != BASE_WIDTH else NAMES[:1])
+        ]
+
+    @property
+    def settings(self) -> list[str]:
+        return [
+            "+sweep=transfer", f"budget.tokens={self.steps * BATCH * CONTEXT}",
+            f"data.batch_size={BATCH}", f"model.block_size={CONTEXT}",
+            f"model.base_width={BASE_WIDTH}", f"scheduler.warmup_steps={self.steps // 10}",
+            f"data.root={self.folder}/tokens", "logger=none", "~callbacks.progress",
+            "~callbacks.samples",
+        ]  # fmt: skip
+
+
+def search(plan: Plan, name: str, width: int) -> Losses:
+    """The losses at all rates that were tried."""
+    losses: Losses = {str(seed): {} for seed in range(1, plan.seeds + 1)}
+    for k in rates_to_try(plan.rates, losses):
+        rate = MIDDLE * 2 ** (k / 2)
+        for seed in losses:
+            losses[seed][rate] = train(plan, name, width, rate, seed)
+        print(f"{name} {width} {rate:.3g}: {[round(v[rate], 4) for v in losses.values()]}",
+              flush=True)  # fmt: skip
+    return losses
+
+
+def rates_to_try(planned: int, losses: Losses) -> Iterator[int]:
+    """Powers of sqrt 2, each to be trained before the next is asked for."""
+    first = -2 * (planned // 2)
+    tried = list(range(first, first + 2 * planned, 2))
+    yield from tried
+    while len(tried) < MOST_RATES:
+        mean = {
+            k: sum(by_rate[MIDDLE * 2 ** (k / 2)] for by_rate in losses.values()) for k in tried
+        }
+        best = min(tried, key=lambda k: mean[k])
+        if best == min(tried):
+            further = [best - 2]
+        elif best == max(tried):
+            further = [best + 2]
+        else:
+            further = [k for k in (best - 1, best + 1) if k not in tried]
+        if not further:
+            return
+        yield from further
+        tried += further
+
+
+def train(plan: Plan, name: str, width: int, rate: float, seed: str) -> float:
+    """The held-out loss of one run; infinite if it diverged."""
+    from minigpt.commands.train import train_run
+    from minigpt.runs.run_folder import RunFolder
+    from minigpt.runs.summary import Status
+
+    folder = plan.folder / f"{name}-{width}-{rate:.6f}-{seed}"
+    run = [f"model.parametrization={name}", f"model.n_embd={width}", f"optimizer.lr={rate}",
+           f"seed={seed}"]  # fmt: skip
+    error = None
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            train_run([*plan.settings, *run], folder)
+        except Exception as caught:
+            error = caught
+    summary = RunFolder(folder).read_summary()
+    if error is not None and summary.status is not Status.DIVERGED:
+        raise error
+    return summary.best.val_loss if summary.best and error is None else math.inf
+
+
+def estimated_seconds(plan: Plan, vocabulary: int) -> float:
+    """How long the search takes, from a few steps of each width."""
+    total = 0.0
+    for _, width in plan.networks:
+        sizes = {"batch": BATCH, "context": CONTEXT, "width": width, "layers": 2,
+                 "vocabulary": vocabulary}  # fmt: skip
+        runs = (plan.rates + 2) * plan.seeds
+        total += runs * (RUN_SECONDS + plan.steps * step_seconds(sizes, 3))
+    return total
+
+
+def measure(plan: Plan, check_steps: int) -> tuple[dict[str, Any], str]:
+    """The figures of the page, and the plot of the coordinate check."""
+    from minigpt.commands.coordinates import setting_of
+    from minigpt.evaluation.coordinates import coordinates
+    from minigpt.reports.coordinates_page import coordinate_table, coordinates_plot, summary
+
+    setting = setting_of([*plan.settings, f"optimizer.lr={CHECK_RATE}"], check_steps)
+    minutes = estimated_seconds(plan, setting.model.vocab_size) / 60
+    print(f"about {minutes:.0f} minutes, more where the best rate is at an edge", flush=True)
+    started = time.perf_counter()
+    checks = coordinates(setting, plan.widths)
+    seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    losses: dict[str, dict[str, Losses]] = {name: {} for name in NAMES}
+    for name, width in plan.networks:
+        losses[name][str(width)] = search(plan, name, width)
+        if width == BASE_WIDTH:
+            losses["mup"][str(width)] = losses[name][str(width)]
+    figures = {
+        "machine": f"{machine_description()} ({', '.join(instructions())})",
+        "widths": plan.widths, "seeds": plan.seeds, "steps": plan.steps, "rates": plan.rates,
+        "check_steps": check_steps, "vocabulary": setting.model.vocab_size,
+        "check_seconds": seconds, "search_seconds": time.perf_counter() - started,
+        "check_summary": summary(checks),
+        "check": {check.parametrization: coordinate_table(check) for check in checks},
+        "losses": {n: {w: _keyed(v) for w, v in by.items()} for n, by in losses.items()},
+    }  # fmt: skip
+    return figures, coordinates_plot(checks, ink="#444444")
+
+
+def _keyed(losses: Losses) -> dict[str, dict[str, float | None]]:
+    """As JSON holds it: text for the rates, null for a run that diverged."""
+    return {
+        seed: {repr(rate): loss if math.isfinite(loss) else None for rate, loss in by_rate.items()}
+        for seed, by_rate in losses.items()
+    }
+
+
+def curves(figures: dict[str, Any]) -> list[Any]:
+    """The stored losses as the report's curves, a run that diverged at the loss of an untrained."""
+    from minigpt.reports.learning_rates import RateCurve
+
+    initial = math.log(figures["vocabulary"])
+    return [
+        RateCurve(
+            {"model.parametrization": name, "model.n_embd": str(width)},
+            {
+                seed: {
+                    float(rate): initial if loss is None else min(loss, initial)
+                    for rate, loss in by_rate.items()
+                }
+                for seed, by_rate in figures["losses"][name][str(width)].items()
+            },
+            initial,
+        )
+        for name in NAMES
+        for width in sorted(figures["widths"])
+    ]
+
+
+def movement(figures: dict[str, Any]) -> dict[str, float]:
+    """Parametrization -> the highest best rate over the lowest."""
+    rates: dict[str, list[float]] = {name: [] for name in NAMES}
+    for curve in curves(figures):
+        rates[curve.settings["model.parametrization"]].append(curve.best.rate)
+    return {name: max(values) / min(values) for name, values in rates.items()}
+
+
+def rate_or_width(figures: dict[str, Any], name: str) -> str:
+    """What twice the width gains at the best rates, beside what a neighbouring rate costs."""
+    mine = [c for c in curves(figures) if c.settings["model.parametrization"] == name]
+    best = {int(curve.settings["model.n_embd"]): curve.best.loss for curve in mine}
+    narrow, wide = min(best), max(best)
+    gain = (best[narrow] - best[wide]) / math.log2(wide / narrow)
+    costs = [
+        loss - curve.best.loss
+        for curve in mine
+        for rate, loss in curve.losses.items()
+        if math.isclose(abs(math.log2(rate / curve.best.rate)), 0.5)
+    ]
+    return (
+        f"Under `{name}` twice the width, each at its best rate, lowers the loss by {gain:.3f} "
+        f"nats; a rate a factor of sqrt 2 from the best raises it by "
+        f"{sum(costs) / len(costs):.3f} on average."
+    )
+
+
+def page(figures: dict[str, Any]) -> str:
+    """The page."""
+    from minigpt.reports.learning_rates import NOTE, findings, rate_table
+
+    columns, rows = rate_table(curves(figures))
+    check_columns = ["parametrization", *figures["check"]["mup"][0]]
+    check_rows = [
+        [name, *row]
+        for name in NAMES
+        for row in figures["check"][name][1]
+        if row[1] == "change"
+    ]  # fmt: skip
+    moved = movement(figures)
+    verdict = "is the same to a factor of sqrt 2" if moved["mup"] < SAME else "moves"
+    seeds = f"{figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
+    listed = "\n".join(f"- {sentence}" for sentence in findings(curves(figures)))
+    checked = "\n".join(f"- {sentence}" for sentence in figures["check_summary"])
+    return f"""# Does a narrow network's learning rate suit a wide one?
+
+From width {min(figures["widths"])} to {max(figures["widths"])} the best learning rate {verdict}
+under `mup` (a factor of {moved["mup"]:.2g} from the lowest to the highest), and moves by a factor
+of {moved["standard"]:.2g} under `standard`.
+
+`python benchmarks/transfer.py` on {figures["machine"]}: {figures["steps"]:,} steps of {BATCH} x
+{CONTEXT} characters of Python's standard library, 2 blocks of 4 heads, a vocabulary of
+{figures["vocabulary"]:,}, {seeds}. {figures["rates"]} rates spaced by 2, further ones where the
+best was at an edge, then those a factor of sqrt 2 from the best; it took
+{figures["search_seconds"] / 60:.0f} minutes. At width {BASE_WIDTH} both parametrizations are the
+same network, which was trained once.
+
+![Held-out loss over the learning rate](transfer.svg)
+
+{table(columns, rows)}
+
+{listed}
+
+Learning rate or width? {rate_or_width(figures, "standard")} {rate_or_width(figures, "mup")}
+
+{NOTE} Here the rates near the best are closer to each other than the others are.
+
+## Coordinate check
+
+The mean absolute change of activations after {figures["check_steps"]} steps at a learning rate of
+{CHECK_RATE:g} ({figures["check_seconds"]:.0f} s):
+
+{checked}
+
+![Change of activations over the width](transfer_coordinates.svg)
+
+{table(check_columns, check_rows)}
+
+[transfer.md](../transfer.md) explains both.
+"""
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    return markdown_table([columns, ["---"] + ["---:"] * (len(columns) - 1), *rows])
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--widths", nargs="+", type=int, default=[64, 128, 256, 512])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=300, help="of each run")
+    parser.add_argument("--rates", type=int, default=5, help="learning rates spaced by 2")
+    parser.add_argument("--check-steps", type=int, default=10, help="of the coordinate check")
+    args = parser.parse_args()
+    if len(args.widths) < 2 or args.seeds < 1 or args.rates < 3:
+        parser.error("it takes at least two --widths, one of --seeds and three --rates")
+    share_cores()  # before torch is imported
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(args.widths, args.seeds, args.steps, args.rates, Path(folder))
+        figures, check_plot = measure(plan, args.check_steps)
+    publish("transfer", page(figures), args.stdout, figures)
+    if not args.stdout:
+        (RESULTS / "transfer.svg").write_text(plot(figures), "utf-8")
+        (RESULTS / "transfer_coordinates.svg").write_text(check_plot, "utf-8")
+
+
+def plot(figures: dict[str, Any]) -> str:
+    """The losses over the learning rates, a panel for each parametrization."""
+    from minigpt.reports.learning_rates import rate_plot
+
+    return rate_plot(curves(figures), ink="#444444")
+
+
+if __name__ == "__main__":
+    main()
