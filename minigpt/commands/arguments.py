@@ -72,6 +72,24 @@ def _coordinates(parser: Parser) -> None:
     _json(parser)
 
 
+def _scaling(parser: Parser) -> None:
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="SWEEP",
+        help="runs of several sizes and lengths, such as python train.py +sweep=ladder makes",
+    )  # fmt: skip
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--flops", type=float, help="operations to spend on one run")
+    budget.add_argument(
+        "--hours", type=float,
+        help="hours of training to spend on one run, at the speed that these runs logged",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.html",
+        help="the page's file; the default is scaling.html in the first folder",
+    )  # fmt: skip
+    _json(parser)
+
+
 def _counterfactual(parser: Parser) -> None:
     parser.add_argument(
         "sweep", type=Path, help="the folder of a sweep that +sweep=counterfactual made"
@@ -217,6 +235,7 @@ ARGUMENTS: dict[str, Callable[[Parser], None]] = {
     "generate": _generate,
     "compare": _compare,
     "coordinates": _coordinates,
+    "scaling": _scaling,
     "counterfactual": _counterfactual,
     "export": _export,
     "import": _import,

@@ -22,6 +22,7 @@ COMMANDS = {
     "generate": "continue a prompt with a trained model",
     "compare": "compare runs or sweeps and write a report",
     "coordinates": "check that a training step changes networks of all widths alike",
+    "scaling": "fit a scaling law to runs and advise the size and tokens for a budget",
     "counterfactual": "list the documents that a sweep's models know only when trained on them",
     "export": "write a trained model as transformers, ONNX or llama.cpp read it",
     "import": "make a checkpoint of a GPT-2 that transformers saved",

@@ -7,8 +7,8 @@ attention scores, but both can be weights.
 import math
 from dataclasses import replace
 
-from minigpt.runs.stored_model import Weights
 from minigpt.model.config import GPTConfig
+from minigpt.runs.stored_model import Weights
 
 
 def in_standard_form(shape: GPTConfig, weights: Weights) -> tuple[GPTConfig, Weights]:

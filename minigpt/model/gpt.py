@@ -132,9 +132,17 @@ def training_flops_per_token(config: GPTConfig) -> int:
     Six per parameter of a matrix product (embeddings only look up), plus the two products inside
     attention (Kaplan et al., 2020; PaLM, Chowdhery et al., 2022, appendix B).
     """
-    matrix_parameters = count_parameters(config)["blocks"] + config.n_embd * config.vocab_size
     attention = 12 * config.n_layer * config.n_embd * config.block_size
-    return 6 * matrix_parameters + attention
+    return 6 * matrix_parameters(config) + attention
+
+
+@lru_cache
+def matrix_parameters(config: GPTConfig) -> int:
+    """Parameters that take part in matrix products: those of the blocks and of the head.
+
+    A table of embeddings only looks up. A tied head multiplies, and so counts.
+    """
+    return count_parameters(config)["blocks"] + config.n_embd * config.vocab_size
 
 
 def count_parameters(config: GPTConfig) -> dict[str, int]:

@@ -74,8 +74,8 @@ class ComparedRun:
         return _number(self.summary.tokens_per_second)
 
     @cached_property
-    def flops(self) -> float:
-        """Floating-point operations of the training."""
+    def network(self) -> GPTConfig | None:
+        """The network's shape; None where another version wrote it."""
         shape = {
             key.removeprefix("model."): value
             for key, value in self.settings.items()
@@ -83,10 +83,16 @@ class ComparedRun:
         }
         shape["vocab_size"] = self.summary.vocab_size
         try:
-            model = build(GPTConfig, "model", shape)
-            return training_flops_per_token(model) * self.summary.tokens_seen
-        except ValueError:  # a shape of another version
+            return build(GPTConfig, "model", shape)
+        except ValueError:
+            return None
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the training."""
+        if self.network is None:
             return math.nan
+        return float(training_flops_per_token(self.network) * self.summary.tokens_seen)
 
     @cached_property
     def history(self) -> list[dict[str, float]]:

@@ -159,7 +159,7 @@ def costs(runs: Sequence[ComparedRun]) -> str:
                     axes.plot(getattr(run, cost), run.val_loss, "o", color=colour, markersize=6)
             if all(x > 0 for x, _ in points):
                 axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _amount(x)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x)))
             axes.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: ""))
             if len({x for x, _ in points}) > 1:
                 axes.set_xticks(
@@ -192,7 +192,8 @@ def _name_points(axes: Axes, points: list[tuple[float, float]], names: list[str]
                           fontsize=8, ha="right" if left else "left")  # fmt: skip
 
 
-def _amount(value: float) -> str:
+def amount(value: float) -> str:
+    """Three digits and a unit: 1.23M."""
     for unit, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= unit:
             return f"{value / unit:.3g}{letter}"

@@ -11,6 +11,11 @@ def number(value: float | None, form: str, unit: str = "") -> str:
     return format(int(value) if form == "," else value, form) + unit
 
 
+def operations(value: float) -> str:
+    """Floating-point operations as one types them: 1.23e15."""
+    return f"{value:.3g}".replace("e+", "e")
+
+
 def with_error(value: float | None, stderr: float | None) -> str:
     """1.234 ± 0.012; without the second where it is unknown."""
     error = number(stderr, ".3f")
