@@ -27,7 +27,7 @@ from results import RESULTS, argument_parser, markdown_table, publish
 from minigpt.config import share_cores
 
 NAMES = ("standard", "mup")
-MIDDLE = 4e-3  # of the learning rates
+MIDDLE = 2e-3  # of the learning rates
 MOST_RATES = 14  # of one network
 BATCH, CONTEXT, BASE_WIDTH = 16, 64, 128
 CHECK_RATE = 1e-3  # of the coordinate check, which has no warm-up: far above, chance decides

@@ -111,6 +111,17 @@ def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
     return cls(**values)
 
 
+def field_defaults(cls: type[Any], section: str) -> dict[str, Any]:
+    """Dotted key -> the default of its field: what an older configuration, without it, meant."""
+    defaults: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            defaults[f"{section}.{field.name}"] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            defaults[f"{section}.{field.name}"] = field.default_factory()
+    return defaults
+
+
 def plain(node: Any) -> Any:
     """A config node as resolved dicts and lists; anything else is returned unchanged."""
     if not OmegaConf.is_config(node):

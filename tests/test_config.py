@@ -24,7 +24,9 @@ def test_every_option_of_every_group_composes_and_builds(group, option, tmp_path
         "hub": ["data.hub_name=a/b"],
         "mix": ["+data.sources.a={source: stdlib, weight: 2}"],
     }.get(option, [])
-    added = "+" if group in ("sweep", "ablation") else ""  # which are no part of a plain run
+    added = (
+        "+" if group in ("sweep", "ablation", "ladder") else ""
+    )  # which are no part of a plain run
     cfg = compose_config([f"{added}{group}={option}", f"run_dir={tmp_path}", "name=test", *needed])
     build(GPTConfig, "model", plain(cfg.model), vocab_size=cfg.model.vocab_size or 300)
     build(DataConfig, "data", cfg.data)
@@ -188,5 +190,9 @@ def test_check_answers_a_mistake_as_train_does(type_minigpt):
 def test_help_names_the_groups_and_the_commands(type_train):
     typed = type_train("--help")
     assert typed.code == 0
-    for word in ("experiment: baseline, lower_lr, memorize, wider", "resume=", "n_embd: 64"):
+    for word in (
+        "experiment: baseline, lower_lr, memorize, modern, modern_bpe, wider",
+        "resume=",
+        "n_embd: 64",
+    ):
         assert word in typed.out

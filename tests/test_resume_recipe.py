@@ -10,8 +10,9 @@ from minigpt.training.lit_gpt import LitGPT
 from tests.test_resume import assert_same_run
 from tests.test_train import DROPOUT, rows, same_weights, summary
 
-RECIPE = [*DROPOUT, "optimizer=muon", "scheduler=linear_to_zero", "scheduler.warmup_steps=5",
-          "callbacks=weight_average", "data.batch_warmup={start: 2, steps: 25}"]  # fmt: skip
+RECIPE = [*DROPOUT, "optimizer=muon", "optimizer.lr=2e-3", "scheduler=linear_to_zero",
+          "scheduler.warmup_steps=5", "callbacks=weight_average",
+          "data.batch_warmup={start: 2, steps: 25}"]  # fmt: skip
 
 
 @pytest.mark.parametrize("stop_at", [7, 30])  # among small batches; in the second epoch

@@ -261,7 +261,7 @@ def test_an_ablation_changes_one_thing_at_a_time(tiny, type_train, tmp_path):
     assert copy.settings == runs["deep"].settings
 
 
-def test_optuna_searches_for_the_least_held_out_loss(tiny, type_train, tmp_path):
+def test_optuna_searches_for_the_fewest_held_out_bits_per_byte(tiny, type_train, tmp_path):
     typed = type_train(
         "+sweep=optuna", *tiny, *SHORT, "hydra.sweeper.n_trials=3", HERE,
         "hydra.sweeper.params={optimizer.lr: 'tag(log, interval(1e-4, 1e-1))'}",
@@ -271,7 +271,7 @@ def test_optuna_searches_for_the_least_held_out_loss(tiny, type_train, tmp_path)
     assert len(runs) == 3
     assert len({run.settings["optimizer.lr"] for run in runs}) == 3
     best = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
-    assert f"best_value: {min(run.val_loss for run in runs)}" in best
+    assert f"best_value: {min(run.val_bits for run in runs)}" in best
 
 
 def test_a_killed_search_continues_the_study_in_its_database(tiny, tmp_path):

@@ -50,7 +50,8 @@ def test_scalars_layout_hparams_and_samples_are_all_there(ask):
     (category,) = ask("plugin/custom_scalars/layout")["category"]
     charts = {chart["title"]: chart["multiline"]["tag"] for chart in category["chart"]}
     assert charts["loss, training against held-out"] == ["train/loss$", "val/loss"]
-    assert len(charts) == 5
+    assert charts["bits per byte of held-out text"] == ["val/bits_per_byte"]
+    assert len(charts) == 6
 
     experiment = ask("plugin/hparams/experiment", {"experimentName": ""})
     (metric,) = [m for m in experiment["metricInfos"] if m["name"]["tag"] == "hp/val_loss"]
@@ -65,6 +66,7 @@ def test_scalars_layout_hparams_and_samples_are_all_there(ask):
     for group in groups:
         values = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
         assert 0 < values["hp/val_loss"] < 4
+        assert 0 < values["hp/bits_per_byte"] < 8
         assert values["hp/tokens_per_second"] > 0
 
     texts = ask("plugin/text/tags")

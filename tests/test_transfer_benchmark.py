@@ -68,5 +68,5 @@ def test_a_page_has_the_movement_under_both(transfer, tmp_path):
         "a factor of sqrt 2 from the best raises it by 0.250 on average." in text
     )
     assert "| mup | MLP | change | 0.01 | 0.02 | flat within 2x |" in text
-    assert "| standard | 256 | 0.002 |" in text
+    assert "| standard | 256 | 0.001 |" in text
     assert transfer.plot(figures).count("<svg") == 1

@@ -1,12 +1,25 @@
 """Run folders with known figures, to be compared."""
 
+import math
 from pathlib import Path
 from types import MappingProxyType
+
+import pyarrow as pa
+from pyarrow import parquet
 
 from minigpt.model.loss import perplexity
 from minigpt.runs.metrics import MetricsWriter
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import BestValidation, Epoch, Sample, Status, Summary, Test
+from minigpt.runs.summary import (
+    BestValidation,
+    Epoch,
+    HeldOutText,
+    Sample,
+    Status,
+    Summary,
+    Test,
+    TokenizerName,
+)
 
 MODEL = {
     "n_layer": 2, "n_head": 4, "n_embd": 128, "mlp_ratio": 4, "block_size": 128,
@@ -65,3 +78,25 @@ def write_report_b(folder: Path) -> Path:
     write_run(folder / "2", 4.8460, 4.8460, 6.9 * 3600, name="wider", optimizer__lr=5e-4,
               model__n_embd=256, data__batch_size=16)  # fmt: skip
     return folder
+
+
+def write_documents(folder, loss, tokens=(100, 50, 80, 120, 90), tokenizer="gpt2", bytes_a_token=4):
+    """Figures of validation documents named 0, 1, ..., for a run that write_run wrote.
+
+    loss: of each document, in nats a token.
+    """
+    run = RunFolder(folder)
+    sizes = [bytes_a_token * count for count in tokens]
+    nats = [value * count for value, count in zip(loss, tokens, strict=True)]
+    table = {"split": "val", "domain": "", "correct_at_1": 0, "correct_at_5": 0}
+    columns = {name: [value] * len(nats) for name, value in table.items()}
+    columns |= {"name": [str(i) for i in range(len(nats))], "tokens": list(tokens)}
+    columns |= {"bytes": sizes, "nats": nats}
+    parquet.write_table(pa.table(columns), run.documents)
+    bits = sum(nats) / math.log(2) / sum(sizes)
+    text = HeldOutText(documents=len(nats), tokens=sum(tokens), bytes=sum(sizes),
+                       loss=sum(nats) / sum(tokens), loss_stderr=0.1, bits_per_byte=bits,
+                       bits_per_byte_stderr=0.01, accuracy_at_1=0.3, accuracy_at_5=0.5)  # fmt: skip
+    name = TokenizerName(name=tokenizer, fingerprint=f"sha of {tokenizer}")
+    changes = {"evaluation": {"val": text}, "tokenizer": name}
+    run.write_summary(run.read_summary().model_copy(update=changes))

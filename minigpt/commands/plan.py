@@ -32,14 +32,12 @@ def estimate_memory(model: GPTConfig, batch_size: int) -> int:
     """
     parameters = sum(count_parameters(model).values())
     tokens = batch_size * model.block_size
-    extras = [
-        2 * (model.norm == "rms"), 2 * model.qk_norm, 2 * (model.positions == "rotary"),
-        model.embedding_shortcuts,
-    ]  # fmt: skip
+    # What autograd saves beyond the plain network, counted in n_embd a token.
+    extras = 3 * (model.norm == "rms") + 5 * model.qk_norm + 2 * model.embedding_shortcuts
     units = hidden_units(model.activation, model.mlp_ratio, model.n_embd)
     feed_forward = units * (4 if model.activation == "swiglu" else 2)
     attention_weights = 2 * model.n_head * model.block_size
-    per_block = (8 + sum(extras)) * model.n_embd + feed_forward + attention_weights
+    per_block = (8 + extras) * model.n_embd + feed_forward + attention_weights
     activations = tokens * (model.n_layer * per_block + 4 * model.n_embd)
     chunk = min(tokens, CHUNK_ROWS // 2) * model.vocab_size
     if model.logit_softcap is not None:

@@ -20,8 +20,8 @@ from minigpt.signals import Interrupted
 def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
     """Runs one job, or resumes it if it was interrupted; a finished job is left as it is.
 
-    Returns its best held-out loss. A failure is recorded and gives NaN, so that the next jobs
-    run. Raises UserError where the folder holds a job with other settings.
+    Returns its best held-out bits per byte. A failure is recorded and gives NaN, so that the next
+    jobs run. Raises UserError where the folder holds a job with other settings.
     """
     from minigpt.commands.train import train  # which imports this file
 
@@ -35,13 +35,13 @@ def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
         summary = _earlier_summary(config, run)
         if summary.status is Status.FINISHED and _is_tested(summary):
             say(f"job {run.path.name} is finished already")
-            return summary.best.val_loss if summary.best else math.nan
+            return _bits_per_byte(summary)
         failed = summary.status in (Status.FAILED, Status.DIVERGED)
         resume = run.last.exists() and not failed
         if not resume:
             _empty(run)
         try:
-            loss = train(config, run, overrides, resume=resume)
+            bits = train(config, run, overrides, resume=resume)
         except Interrupted as stop:
             command = sweep_command(HydraConfig.get().sweep.dir)
             stop.hint = f"; continue the sweep with: {command}"
@@ -49,7 +49,7 @@ def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
         except Exception as error:
             _record_failure(config, run, error)
             return math.nan
-        return math.nan if loss is None else loss
+        return math.nan if bits is None else bits
 
 
 def _earlier_summary(config: DictConfig, run: RunFolder) -> Summary:
@@ -70,6 +70,12 @@ def _earlier_summary(config: DictConfig, run: RunFolder) -> Summary:
         return run.read_summary()
     except UserError:
         return Summary(status=Status.KILLED)
+
+
+def _bits_per_byte(summary: Summary) -> float:
+    """NaN for a run of a version that did not measure them: losses must not stand beside them."""
+    bits = summary.best.val_bits_per_byte if summary.best else None
+    return math.nan if bits is None else bits
 
 
 def _is_tested(summary: Summary) -> bool:

@@ -178,8 +178,9 @@ def _as_command(words: Sequence[str]) -> Iterator[None]:
 def train(
     config: DictConfig, run: RunFolder, overrides: list[str], *, resume: bool
 ) -> float | None:
-    """Train one run in its folder; returns the best held-out loss.
+    """Train one run in its folder; returns its lowest held-out bits per byte.
 
+    They are what a sweep minimises, since nats a token depend on the tokenizer.
     Raises UserError for what the user can mend, Interrupted after a signal.
     """
     # Imported only now: --help and a mistyped key must not wait for torch.
@@ -238,7 +239,7 @@ def train(
     if is_first(trainer):
         print_report(run, REPRODUCTIONS)
     best = Metrics.of(trainer).best
-    return best.val_loss if best else None
+    return best.val_bits_per_byte if best else None
 
 
 def _study(run: RunFolder, parts: "Run") -> None:

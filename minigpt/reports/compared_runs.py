@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from minigpt.config import build, flatten
+from minigpt.config import build, field_defaults, flatten
 from minigpt.errors import UserError
+from minigpt.evaluation.document_table import DocumentTable, read_documents
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
 from minigpt.runs.metrics import read_metrics
 from minigpt.runs.run_folder import RunFolder, find_run_folders
-from minigpt.runs.summary import Status, Summary
+from minigpt.runs.summary import HeldOutText, Status, Summary
+from minigpt.training.optimizer import OptimizerConfig
 
 # Keys that do not affect training: where a run writes and what it shows.
 PLUMBING = ("name", "run_dir", "resume", "callbacks.", "logger.", "data.root",
@@ -59,6 +61,32 @@ class ComparedRun:
     @property
     def test_loss(self) -> float:
         return self.summary.test.loss if self.summary.test else math.nan
+
+    @property
+    def val_bits(self) -> float:
+        """Bits per byte of the best validation."""
+        return _number(self.summary.best.val_bits_per_byte if self.summary.best else None)
+
+    @property
+    def documents_total(self) -> HeldOutText | None:
+        """The figures of the validation documents together; else of the test documents."""
+        return self.summary.evaluation.get("val") or self.summary.held_out
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Of the documents, each read on its own; else of the best validation."""
+        total = self.documents_total
+        return self.val_bits if total is None else _number(total.bits_per_byte)
+
+    @cached_property
+    def documents(self) -> DocumentTable | None:
+        """The figures of the validation documents; None where they were not written."""
+        return read_documents(self.folder, "val")
+
+    @property
+    def tokenizer(self) -> str:
+        """Its fingerprint; empty where it is not known."""
+        return self.summary.tokenizer.fingerprint if self.summary.tokenizer else ""
 
     @property
     def parameters(self) -> float:
@@ -141,8 +169,12 @@ def _read(run: RunFolder, name: str) -> ComparedRun:
         summary = run.read_summary()
     except UserError:
         summary = Summary(status=Status.FAILED, reason="it stopped before its first step")
+    # Beside a newer run, an older one must not differ in keys that it does not name.
+    unnamed = {**field_defaults(GPTConfig, "model"), **field_defaults(OptimizerConfig, "optimizer")}
     settings = {
-        key: value for key, value in flatten(config).items() if not key.startswith(PLUMBING)
+        key: value
+        for key, value in flatten({**unnamed, **flatten(config)}).items()
+        if not key.startswith(PLUMBING)
     }
     return ComparedRun(run, name, settings, summary, config.get("name"))
 
@@ -181,15 +213,3 @@ def differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
 def _importance(key: str) -> tuple[int, str]:
     first = ["optimizer.lr", "model.n_embd", "model.n_layer", "model.n_head", "data.batch_size"]
     return (first.index(key) if key in first else len(first) + (key == "seed"), key)
-
-
-def ranked(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
-    """Lowest held-out loss first; then unfinished runs, and those without a loss."""
-    return sorted(
-        runs,
-        key=lambda run: (
-            not run.is_finished,
-            math.isnan(run.val_loss),
-            run.val_loss if not math.isnan(run.val_loss) else 0.0,
-        ),
-    )

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,17 @@ from minigpt.atomic_file import write_file
 from minigpt.command_lines import display_path
 from minigpt.evaluation.counterfactual import read_counterfactual
 from minigpt.model.loss import perplexity
-from minigpt.reports.compared_runs import ComparedRun, differing_keys, find_runs, ranked
+from minigpt.reports.best_runs import standing_figures
+from minigpt.reports.comparable import best_first, comparable
+from minigpt.reports.compared_runs import ComparedRun, differing_keys, find_runs
 from minigpt.reports.counterfactual import counterfactual_section
-from minigpt.reports.findings import findings
+from minigpt.reports.findings import comparable_groups, findings
 from minigpt.reports.learning_rates import learning_rate_section
 from minigpt.reports.pages import html, markdown, page_content
 from minigpt.reports.plots import curves
 from minigpt.reports.reproduction import Reproduction, Section
 from minigpt.reports.tables import comparison_table
+from minigpt.reports.text import finite
 
 SHOWN = 30  # runs in the terminal
 
@@ -34,7 +36,7 @@ def compare(
     out: the report's folder. Raises UserError where there is no run.
     """
     folders, out = [Path(place) for place in places], Path(out)
-    runs = ranked(find_runs(folders))
+    runs = best_first(find_runs(folders))
     keys = differing_keys(runs)
     measured = [section for folder in folders if (section := _counterfactual(folder)) is not None]
     measured += [section] if (section := learning_rate_section(runs)) is not None else []
@@ -64,26 +66,25 @@ def runs_csv(runs: Sequence[ComparedRun], keys: Sequence[str]) -> str:
 
 
 def comparison_figures(runs: Sequence[ComparedRun], out: Path | str) -> dict[str, Any]:
-    """The runs, best first, the keys in which they differ, the findings, and where the report is.
+    """The runs and settings, best first, where they differ, the findings, and the report's place.
 
     A figure that a run did not reach is None.
     """
-    keys = differing_keys(runs)
-    rows = [{key: _finite(value) for key, value in _row(run, keys).items()} for run in runs]
+    keys, among = differing_keys(runs), comparable(runs)
+    rows = [{key: finite(value) for key, value in _row(run, keys).items()} for run in runs]
     return {
         "report": str(Path(out) / "report.html"),
         "differing": keys,
         "runs": rows,
+        "ranked_by": among.measure.unit,
+        "settings": standing_figures(comparable_groups(runs, among)),
         "findings": findings(runs),
     }
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _row(run: ComparedRun, keys: Sequence[str]) -> dict[str, Any]:
-    best, summary, held_out = run.summary.best, run.summary, run.summary.held_out
+    best, summary, total = run.summary.best, run.summary, run.documents_total
+    test = summary.evaluation.get("test")
     return {
         "run": run.name,
         **{key: run.settings.get(key) for key in keys},
@@ -96,8 +97,9 @@ def _row(run: ComparedRun, keys: Sequence[str]) -> dict[str, Any]:
         "gap": run.gap,
         "test_loss": run.test_loss,
         "test_perplexity": summary.test and summary.test.perplexity,
-        "bits_per_byte": held_out and held_out.bits_per_byte,
-        "bits_per_byte_stderr": held_out and held_out.bits_per_byte_stderr,
+        "bits_per_byte": run.bits_per_byte,
+        "bits_per_byte_stderr": total and total.bits_per_byte_stderr,
+        "test_bits_per_byte": test and test.bits_per_byte,
         "steps": summary.steps,
         "tokens": summary.tokens_seen,
         "flops": run.flops,
@@ -120,7 +122,8 @@ def _cell(value: Any) -> Any:
 def print_comparison(runs: Sequence[ComparedRun], out: Path) -> None:
     """Print the runs, the findings, and where the report is."""
     columns, cells = comparison_table(runs, differing_keys(runs))
-    names = ["run", "parameters", "train loss", "held-out loss", "held-out ppl", "time", "status"]
+    names = ["run", "parameters", "train loss", "held-out loss", "bits per byte", "time",
+             "status"]  # fmt: skip
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in names:
         table.add_column(name, justify="left" if name in ("run", "status") else "right")

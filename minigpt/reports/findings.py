@@ -6,40 +6,25 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from minigpt.model.loss import perplexity
-from minigpt.reports.compared_runs import ComparedRun, differing_keys, ranked
+from minigpt.reports.best_runs import best_sentences, label
+from minigpt.reports.comparable import Comparable, comparable
+from minigpt.reports.compared_runs import ComparedRun, differing_keys
+from minigpt.reports.differences import NATS, Measure, effect_sentence
 from minigpt.runs.summary import Status
-from minigpt.statistics.effects import (
-    Effect,
-    Group,
-    Observation,
-    effects,
-    group_by_settings,
-    seed_deviation,
-)
+from minigpt.statistics.effects import Group, Observation, effects, group_by_settings
+from minigpt.statistics.holm import holm
 from minigpt.statistics.spread import pooled_deviation
 
 
 def findings(runs: Sequence[ComparedRun]) -> list[str]:
     """Sentences, the most important first."""
-    keys = [key for key in differing_keys(runs) if key != "seed"]
-    groups = group_by_settings(
-        [
-            Observation(
-                {key: run.settings.get(key) for key in keys},
-                run.settings.get("seed"),
-                run.val_loss,
-                run.summary.wall_seconds,
-            )
-            for run in runs
-            if run.is_finished and not math.isnan(run.val_loss)
-        ]
-    )
-    deviation = seed_deviation(groups)
-    best_loss = min((group.mean_loss for group in groups), default=math.nan)
-    sentences = [*_best(runs), *_chance(groups)]
-    sentences += [effect_sentence(e, deviation, best_loss) for e in effects(groups, keys)]
-    sentences += [*_stability(runs), *_generalisation(runs), *_fairness(runs)]
+    among = comparable(runs)
+    groups = comparable_groups(runs, among)
+    measure = among.measure
+    sentences = _best(runs, groups, among)
+    sentences += [*among.remarks, *_chance(groups, measure)]
+    sentences += _effects(groups, differing_keys(runs), measure)
+    sentences += [*_stability(runs), *_generalisation(runs, measure), *_fairness(runs)]
     sentences += [
         f"{run.name} {run.summary.status}: {run.summary.reason or 'no reason given'}"
         for run in runs
@@ -48,44 +33,52 @@ def findings(runs: Sequence[ComparedRun]) -> list[str]:
     return sentences
 
 
-def _best(runs: Sequence[ComparedRun]) -> list[str]:
-    best = ranked(runs)[0]
-    if not best.is_finished or math.isnan(best.val_loss):
-        return []
-    return [
-        f"Best: {best.name}, held-out loss {best.val_loss:.3f} "
-        f"(perplexity {perplexity(best.val_loss):,.1f})."
-    ]
+def _best(runs: Sequence[ComparedRun], groups: Sequence[Group], among: Comparable) -> list[str]:
+    if len(among.ranked) < 2 <= sum(run.is_finished for run in runs):
+        return []  # a run that cannot be ranked beside another is the best of nothing
+    return best_sentences(groups, among.measure)
 
 
-def _chance(groups: Sequence[Group]) -> list[str]:
-    several = [group for group in groups if len(group.losses) > 1]
+def comparable_groups(runs: Sequence[ComparedRun], among: Comparable) -> list[Group]:
+    """The runs that may be ranked, grouped by the settings in which any runs differ."""
+    keys = [key for key in differing_keys(runs) if key != "seed"]
+    return group_by_settings(
+        [
+            Observation(
+                settings={key: each.run.settings.get(key) for key in keys},
+                seed=each.run.settings.get("seed"),
+                figure=each.figure,
+                seconds=each.run.summary.wall_seconds,
+                influence=each.influence,
+                name=each.run.name,
+            )
+            for each in among.ranked
+        ]
+    )
+
+
+def _chance(groups: Sequence[Group], measure: Measure) -> list[str]:
+    several = [group for group in groups if len(group.figures) > 1]
     if not several:
         return []
-    widest = max(several, key=lambda group: statistics.stdev(group.losses))
-    settings = ", ".join(f"{key}={value}" for key, value in widest.settings.items())
+    widest = max(several, key=lambda group: statistics.stdev(group.figures))
+    pooled = pooled_deviation([group.figures for group in several])
+    seeds = len(widest.figures)
     return [
-        f"Chance: over {len(widest.losses)} seeds the same settings' held-out loss has a standard "
-        f"deviation of {pooled_deviation([g.losses for g in several]):.3f} nats (at most "
-        f"{statistics.stdev(widest.losses):.3f}, {settings or 'all alike'})."
+        f"Chance: over {seeds} seeds the same settings differ by a standard deviation of "
+        f"{measure.amount(pooled)} (at most "
+        f"{measure.amount(statistics.stdev(widest.figures))}, {label(widest)})."
     ]
 
 
-def effect_sentence(effect: Effect, deviation: float, best_loss: float) -> str:
-    """An effect in words; deviation: of the loss over seeds, NaN where there is one seed."""
-    first, *others = map(str, effect.changes)
-    also = f" (and {', '.join(others)})" if others else ""
-    marginal = "marginal: " if effect.is_marginal(deviation, best_loss) else ""
-    direction = "lower" if effect.loss < 0 else "higher"
-    mean = f", mean of {effect.pairs} pairs" if effect.pairs > 1 else ""
-    if math.isnan(deviation):
-        chance = "one seed, so chance is not ruled out"
-    else:
-        chance = f"chance alone moves it by {deviation:.3f}"
-    return (
-        f"{first}{also}: {marginal}held-out loss {abs(effect.loss):.3f} nats {direction}, "
-        f"perplexity {effect.perplexity:+.1%}, time {effect.seconds:+.0%}{mean}; {chance}."
-    )
+def _effects(groups: Sequence[Group], keys: Sequence[str], measure: Measure) -> list[str]:
+    """Each effect in words, corrected for all of them."""
+    measured = effects(groups, [key for key in keys if key != "seed"])
+    corrected = holm([effect.difference.p for effect in measured])
+    return [
+        effect_sentence(effect, p, len(measured), measure)
+        for effect, p in zip(measured, corrected, strict=True)
+    ]
 
 
 def _stability(runs: Sequence[ComparedRun]) -> list[str]:
@@ -111,9 +104,9 @@ def _stability(runs: Sequence[ComparedRun]) -> list[str]:
     ]
 
 
-def _generalisation(runs: Sequence[ComparedRun]) -> list[str]:
+def _generalisation(runs: Sequence[ComparedRun], measure: Measure) -> list[str]:
     gaps = [(run.gap, run.name) for run in runs if not math.isnan(run.gap)]
-    if not gaps:
+    if not gaps or measure is not NATS:
         return []
     title = "Generalisation gap (held-out less training loss at the end)"
     (low, lowest), (high, highest) = min(gaps), max(gaps)

@@ -7,8 +7,10 @@ from typing import Any
 
 import jinja2
 
+from minigpt.reports.best_runs import standings_section
+from minigpt.reports.comparable import comparable
 from minigpt.reports.compared_runs import ComparedRun
-from minigpt.reports.findings import findings
+from minigpt.reports.findings import comparable_groups, findings
 from minigpt.reports.plots import costs, curves, heat_map
 from minigpt.reports.reproduction import Reproduction, Section
 from minigpt.reports.tables import comparison_table
@@ -27,6 +29,11 @@ def page_content(
     """The content of both pages. measured: sections beside those of the reproductions."""
     columns, cells = comparison_table(runs, keys)
     finished = sum(run.is_finished for run in runs)
+    among = comparable(runs)
+    groups = comparable_groups(runs, among)
+    section = standings_section(groups, among.measure)
+    standings = [] if section is None else [section]
+    reproduced = [s for r in reproductions if (s := r.section(runs)) is not None]
     commits = {run.summary.code_commit or "no commit" for run in runs}
     return {
         "title": f"{len(runs)} runs compared" if len(runs) > 1 else "One run",
@@ -34,7 +41,8 @@ def page_content(
         "findings": findings(runs),
         "columns": columns,
         "cells": cells,
-        "sections": [s for r in reproductions if (s := r.section(runs)) is not None] + [*measured],
+        "sections": [*standings, *reproduced, *measured],
+        "measure": among.measure.name,
         "runs": [run.name for run in runs],
         "settings": [(key, [setting(run.settings.get(key)) for run in runs]) for key in keys],
         "samples": [

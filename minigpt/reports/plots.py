@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from minigpt.reports.comparable import tokenizers_differ
 from minigpt.reports.compared_runs import ComparedRun, Point
 from minigpt.statistics.pareto import pareto_front
 
@@ -48,7 +49,12 @@ def curves(runs: Sequence[ComparedRun], ink: str | None = None) -> str:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 6.4), layout="constrained")
         panels = figure.subplots(2, 3, sharey="row")
-        rows = (("training loss (nats)", "train/loss"), ("held-out loss (nats)", "val/loss"))
+        held_out = (
+            ("held-out bits per byte", "val/bits_per_byte")
+            if tokenizers_differ(runs)
+            else ("held-out loss (nats)", "val/loss")
+        )
+        rows = (("training loss (nats)", "train/loss"), held_out)
         columns = (
             ("optimizer step", 0, 1.0),
             ("million tokens", 1, 1e6),
@@ -92,7 +98,7 @@ def _curve(
         color=COLOURS[number % len(COLOURS)],
         linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
         linewidth=1.2,
-        marker="o" if metric == "val/loss" and len(kept) < 40 else None,
+        marker="o" if metric.startswith("val/") and len(kept) < 40 else None,
         markersize=3.5,
         label=run.name,
     )
@@ -107,14 +113,22 @@ def _losses_only(axes: Axes, values: list[float]) -> None:
         axes.set_ylim(low - room, high + room)
 
 
+def _held_out(runs: Sequence[ComparedRun]) -> tuple[list[float], str]:
+    """The figure of each run that may stand beside the others', and what it is."""
+    if tokenizers_differ(runs):
+        return [run.bits_per_byte for run in runs], "bits per byte"
+    return [run.val_loss for run in runs], "held-out loss (nats)"
+
+
 def heat_map(runs: Sequence[ComparedRun], rows: str, columns: str) -> str:
-    """The best held-out loss over two swept keys; a cell of several runs shows the lowest."""
+    """The best held-out figure over two swept keys; a cell of several runs shows the lowest."""
     cells: dict[tuple[float, float], float] = {}
-    for run in runs:
+    figures, name = _held_out(runs)
+    for run, held_out in zip(runs, figures, strict=True):
         at = (run.settings.get(rows), run.settings.get(columns))
-        if all(isinstance(value, int | float) for value in at) and math.isfinite(run.val_loss):
+        if all(isinstance(value, int | float) for value in at) and math.isfinite(held_out):
             key = (float(at[0]), float(at[1]))  # type: ignore[arg-type]
-            cells[key] = min(run.val_loss, cells.get(key, math.inf))
+            cells[key] = min(held_out, cells.get(key, math.inf))
     ys, xs = sorted({y for y, _ in cells}), sorted({x for _, x in cells})
     grid = [[cells.get((y, x), math.nan) for x in xs] for y in ys]
     with mpl.rc_context(STYLE):
@@ -132,14 +146,15 @@ def heat_map(runs: Sequence[ComparedRun], rows: str, columns: str) -> str:
                 xs.index(x), ys.index(y), f"{loss:.3f}", ha="center", va="center",
                 color="#ffffff" if loss < middle else "#000000",
             )  # fmt: skip
-        figure.colorbar(image, ax=axes, label="lowest held-out loss (nats)")
+        figure.colorbar(image, ax=axes, label=f"lowest {name}")
         return svg(figure, None)
 
 
 def costs(runs: Sequence[ComparedRun]) -> str:
-    """The best held-out loss against parameters and against compute, with the Pareto front."""
-    runs = [run for run in runs if run.is_finished]
-    shown = [run for run in runs if math.isfinite(run.val_loss)]
+    """The best held-out figure against parameters and against compute, with the Pareto front."""
+    finished = [run for run in runs if run.is_finished]
+    figures, name = _held_out(finished)
+    shown = [(run, y) for run, y in zip(finished, figures, strict=True) if math.isfinite(y)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
@@ -148,15 +163,15 @@ def costs(runs: Sequence[ComparedRun]) -> str:
             (("parameters", "parameters"), ("training compute (FLOPs)", "flops")),
             strict=True,
         ):
-            points = [(getattr(run, cost), run.val_loss) for run in shown]
+            points = [(getattr(run, cost), y) for run, y in shown]
             front = pareto_front(points)
             if len(front) > 1:
                 axes.step(*zip(*front, strict=True), where="post", color=INK, linewidth=0.8,
                           linestyle="--", label="Pareto front")  # fmt: skip
-            for number, run in enumerate(runs):
-                if math.isfinite(run.val_loss) and math.isfinite(getattr(run, cost)):
+            for number, (run, y) in enumerate(zip(finished, figures, strict=True)):
+                if math.isfinite(y) and math.isfinite(getattr(run, cost)):
                     colour = COLOURS[number % len(COLOURS)] if number < NAMED else "#888888"
-                    axes.plot(getattr(run, cost), run.val_loss, "o", color=colour, markersize=6)
+                    axes.plot(getattr(run, cost), y, "o", color=colour, markersize=6)
             if all(x > 0 for x, _ in points):
                 axes.set_xscale("log")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x)))
@@ -167,9 +182,9 @@ def costs(runs: Sequence[ComparedRun]) -> str:
                 )
             axes.margins(x=0.25, y=0.15)
             if len(shown) <= 12:
-                _name_points(axes, points, [run.name for run in shown])
+                _name_points(axes, points, [run.name for run, _ in shown])
             axes.set_xlabel(label)
-        panels[0].set_ylabel("best held-out loss (nats)")
+        panels[0].set_ylabel(f"best {name}")
         return svg(figure, None)
 
 

@@ -6,9 +6,9 @@ from minigpt.model.loss import perplexity
 from minigpt.reports.compared_runs import ComparedRun
 from minigpt.reports.text import duration, number, setting, shortened, with_error
 
-FIGURES = ["parameters", "train loss", "train ppl", "held-out loss", "held-out ppl", "at step",
-           "gap", "test loss", "test ppl", "bits per byte", "tokens", "tokens/s", "time", "memory",
-           "status"]  # fmt: skip
+FIGURES = ["parameters", "train loss", "train ppl", "held-out loss", "held-out ppl",
+           "bits per byte", "at step", "gap", "test loss", "test ppl", "tokens", "tokens/s", "time",
+           "memory", "status"]  # fmt: skip
 
 
 def comparison_table(
@@ -20,7 +20,7 @@ def comparison_table(
 
 
 def _cells(run: ComparedRun, keys: Sequence[str]) -> list[str]:
-    best, test, held_out = run.summary.best, run.summary.test, run.summary.held_out
+    best, test, total = run.summary.best, run.summary.test, run.documents_total
     return [
         run.name,
         *(shortened(setting(run.settings.get(key))) for key in keys),
@@ -29,11 +29,13 @@ def _cells(run: ComparedRun, keys: Sequence[str]) -> list[str]:
         number(perplexity(run.train_loss), ",.1f"),
         number(run.val_loss, ".3f"),
         number(best.val_perplexity if best else None, ",.1f"),
+        with_error(total.bits_per_byte, total.bits_per_byte_stderr)
+        if total
+        else number(run.val_bits, ".3f"),
         number(best.step if best else None, ","),
         number(run.gap, "+.2f"),
         number(run.test_loss, ".3f"),
         number(test.perplexity if test else None, ",.1f"),
-        with_error(held_out.bits_per_byte, held_out.bits_per_byte_stderr) if held_out else "",
         number(run.summary.tokens_seen, ","),
         number(run.tokens_per_second, ",.0f"),
         duration(run.summary.wall_seconds),

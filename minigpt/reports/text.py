@@ -46,3 +46,8 @@ def short_perplexity(perplexity: float | None) -> str:
     if perplexity is None or not math.isfinite(perplexity):
         return ""
     return f"{perplexity:.2f}" if perplexity < 100 else f"{perplexity:,.0f}"
+
+
+def finite(value: Any) -> Any:
+    """None for a float that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

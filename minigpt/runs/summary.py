@@ -43,6 +43,7 @@ class BestValidation(_Record):
 
     val_loss: float
     val_perplexity: float | None
+    val_bits_per_byte: float | None = None  # None in older runs
     step: int
     epoch: int
 

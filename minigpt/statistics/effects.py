@@ -1,16 +1,21 @@
-"""Effects of settings: what a key changes between runs that are otherwise the same."""
+"""Effects of settings: what a key changes between runs that are otherwise the same.
+
+Shapes: D documents.
+"""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, pairwise
 from typing import Any
 
-from minigpt.statistics.spread import pooled_deviation
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
-# Without several seeds, a change smaller than this share of the best loss is called marginal.
-MARGINAL_SHARE = 0.01
+from minigpt.statistics.difference import Difference, Repeats, mean_difference
 
 LARGEST_EXPONENT = 709  # of e, in float64
 
@@ -24,8 +29,10 @@ class Observation:
 
     settings: dict[str, Any]  # without the seed
     seed: Any
-    loss: float  # best held-out loss, in nats a token
+    figure: float  # held-out, lower is better: nats a token, or bits per byte
     seconds: float
+    influence: Float[ndarray, "D"] | None = None  # of the documents on the figure
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,12 +43,19 @@ class Group:
     observations: list[Observation]
 
     @property
-    def losses(self) -> list[float]:
-        return [observation.loss for observation in self.observations]
+    def names(self) -> list[str]:
+        return [observation.name for observation in self.observations]
 
     @property
-    def mean_loss(self) -> float:
-        return statistics.fmean(self.losses)
+    def figures(self) -> list[float]:
+        return [observation.figure for observation in self.observations]
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        influences = [observation.influence for observation in self.observations]
+        known = [influence for influence in influences if influence is not None]
+        all_known = len(known) == len(influences)
+        return Repeats(np.array(self.figures), np.stack(known) if all_known else None)
 
     @property
     def mean_seconds(self) -> float:
@@ -62,11 +76,6 @@ def group_by_settings(observations: Sequence[Observation]) -> list[Group]:
     return list(groups.values())
 
 
-def seed_deviation(groups: Sequence[Group]) -> float:
-    """Pooled standard deviation of the loss over seeds; NaN without a group of two seeds."""
-    return pooled_deviation([group.losses for group in groups])
-
-
 @dataclass(frozen=True)
 class Change:
     """The change of a key from one value to another."""
@@ -85,22 +94,14 @@ class Effect:
 
     changes: list[Change]  # several where these keys only ever changed together
     pairs: int
-    loss: float  # nats, the second group minus the first
+    difference: Difference  # of the figure, the second group less the first
     seconds: float  # as a share of the first group's
 
     @property
     def perplexity(self) -> float:
-        """The change of perplexity, as a share of the first group's."""
-        return math.expm1(self.loss) if self.loss < LARGEST_EXPONENT else math.inf
-
-    def is_marginal(self, deviation: float, best_loss: float) -> bool:
-        """True if chance may explain the effect: it is below two standard deviations over seeds.
-
-        Where there is one seed (deviation is NaN), if it is below 1% of the best loss.
-        """
-        if math.isnan(deviation):
-            return abs(self.loss) < MARGINAL_SHARE * best_loss
-        return abs(self.loss) < 2 * deviation
+        """The change of perplexity, as a share of the first group's; of figures in nats a token."""
+        nats = self.difference.value
+        return math.expm1(nats) if nats < LARGEST_EXPONENT else math.inf
 
 
 def effects(groups: Sequence[Group], keys: Sequence[str]) -> list[Effect]:
@@ -153,9 +154,9 @@ def _between_neighbours(key: str, changed: frozenset[str], groups: Sequence[Grou
 
 
 def _mean_effect(changes: list[Change], pairs: list[tuple[Group, Group]]) -> Effect:
-    loss = statistics.fmean(b.mean_loss - a.mean_loss for a, b in pairs)
+    difference = mean_difference([(a.repeats, b.repeats) for a, b in pairs])
     seconds = statistics.fmean(b.mean_seconds / a.mean_seconds - 1 for a, b in pairs)
-    return Effect(changes, len(pairs), loss, seconds)
+    return Effect(changes, len(pairs), difference, seconds)
 
 
 def _order(value: Any) -> tuple[int, float, str]:

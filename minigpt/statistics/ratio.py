@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,12 @@ class Ratio:
 
     value: float  # NaN where the denominators sum to 0
     stderr: float  # NaN with fewer than two clusters
+
+
+def influence(numerators: ArrayLike, denominators: ArrayLike) -> NDArray[np.float64]:
+    """(N): how much each cluster adds to the ratio of the sums, to first order; they sum to 0."""
+    y, x = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+    return (y - y.sum() / x.sum() * x) / x.sum()
 
 
 def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike) -> Ratio:
@@ -29,5 +35,5 @@ def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike) -> Ratio:
     count = len(x)
     if count < 2:
         return Ratio(value, math.nan)
-    squares = float(np.square(y - value * x).sum())
-    return Ratio(value, math.sqrt(count / (count - 1) * squares) / abs(total))
+    squares = float(np.square(influence(y, x)).sum())
+    return Ratio(value, math.sqrt(count / (count - 1) * squares))

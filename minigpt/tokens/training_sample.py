@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from minigpt.text.document import Document
 from minigpt.tokens.seen_texts import SeenTexts
 from minigpt.tokens.split import Digest, HeldOut, split_of
+from minigpt.tokens.trainer_text import cut_long_words, within_memory
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class TrainingSample:
         return sum(map(len, self.contents))
 
     def texts(self) -> Iterator[str]:
-        """The text of each document."""
-        return (content.decode("utf-8", "ignore") for content in self.contents)
+        """The text, for a trainer: a document is a piece, but very long words are cut."""
+        for content in self.contents:
+            yield from cut_long_words(content.decode("utf-8", "ignore"))
 
 
 def training_sample(
@@ -64,7 +66,9 @@ def training_sample(
         if max_tokens is not None and read >= max_tokens:
             is_whole = False
             break
-    return TrainingSample([content for _, content in sorted(heap, reverse=True)], is_whole)
+    chosen = [content for _, content in sorted(heap, reverse=True)]
+    contents = within_memory(chosen)
+    return TrainingSample(contents, is_whole and contents == chosen)
 
 
 def _read(document: Document, most: int) -> tuple[Digest, bytes, int]:

@@ -1,4 +1,4 @@
-"""Mean loss over tokens, summed on the device and read only when it is asked for.
+"""Mean loss over tokens and bytes, summed on the device and read only when it is asked for.
 
 torchmetrics.MeanMetric does the same in float32, or with checks that cost ten times the update.
 """
@@ -12,21 +12,21 @@ from minigpt.model.loss import IGNORE
 
 
 class LossMeter:
-    """Sums nats and tokens in float64 (float32 on Apple's GPUs, which have no float64)."""
+    """Sums nats, tokens and bytes in float64 (float32 on Apple's GPUs, which have no float64)."""
 
     def __init__(self) -> None:
-        self.totals: Tensor | None = None  # (2): nats, tokens
+        self.totals: Tensor | None = None  # (2): nats, tokens; (3): bytes too
 
     def reset(self) -> None:
         self.totals = None
 
-    def add(self, nats_and_tokens: Tensor) -> None:
-        """nats_and_tokens: (2), of one batch."""
+    def add(self, totals: Tensor) -> None:
+        """totals: (2) or (3), of one batch."""
         if self.totals is None:
-            self.totals = nats_and_tokens
+            self.totals = totals
         else:
             # A checkpoint's totals are loaded before the device is known.
-            self.totals = nats_and_tokens + self.totals.to(nats_and_tokens)
+            self.totals = totals + self.totals.to(totals)
 
     def load(self, totals: list[float] | None) -> None:
         """Takes over a checkpoint's totals."""
@@ -40,9 +40,24 @@ def nats_and_tokens(loss: Tensor, targets: Tensor) -> Tensor:
     return torch.stack((loss.detach().to(dtype) * tokens, tokens))
 
 
+def with_bytes(totals: Tensor, targets: Tensor, bytes_per_id: Tensor) -> Tensor:
+    """(2) nats and tokens, (B, T) targets, (V) bytes -> (3): nats, tokens, bytes of UTF-8."""
+    text = targets != IGNORE
+    sizes = bytes_per_id[targets.where(text, 0)].where(text, 0)
+    return torch.cat((totals, sizes.sum().to(totals.dtype)[None]))
+
+
 def mean(totals: Tensor | None) -> float:
-    """Nats a token of (2) totals; NaN without a token."""
+    """Nats a token of totals; NaN without a token."""
     if totals is None:
         return math.nan
-    nats, tokens = totals.tolist()
+    nats, tokens = totals[:2].tolist()
     return nats / tokens if tokens else math.nan
+
+
+def bits_per_byte(totals: Tensor | None) -> float:
+    """Bits a byte of (3) totals; NaN without a byte."""
+    if totals is None:
+        return math.nan
+    nats, _, size = totals.tolist()
+    return nats / math.log(2) / size if size else math.nan

@@ -22,6 +22,12 @@ def test_a_comparison_is_told_to_a_script(tmp_path, type_minigpt):
     assert any(
         sentence.startswith("Best: 1, held-out loss 5.000") for sentence in found["findings"]
     )
+    assert found["ranked_by"] == "nats"
+    assert [(s["runs"], s["mean"], s["difference"]) for s in found["settings"]] == [
+        (["1"], 5.0, None),
+        (["0"], 5.5, 0.5),
+    ]
+    assert found["settings"][1]["corrected_p"] is None  # one seed, and no documents
     assert found["report"] == "out/report.html"
     assert (tmp_path / "out" / "report.html").is_file()
     assert comparison_figures(compare(["runs"], "out"), "out") == found

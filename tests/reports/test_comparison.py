@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.reports.compared_runs import differing_keys, find_runs, ranked
+from minigpt.reports.comparable import best_first
+from minigpt.reports.compared_runs import differing_keys, find_runs
 from minigpt.reports.comparison import compare
 from minigpt.reports.findings import findings
 from minigpt.reports.plots import costs, heat_map
@@ -23,11 +24,15 @@ from tests.written_runs import MODEL, write_report_b, write_run
 
 def test_an_effect_is_between_runs_that_differ_in_one_setting(tmp_path):
     said = findings(find_runs([write_report_b(tmp_path)]))
-    assert said[0] == "Best: 2, held-out loss 4.846 (perplexity 127.2)."
+    assert said[0] == (
+        "Best: 2, held-out loss 4.846 (perplexity 127.2). Whether the others are worse is not "
+        "known: with one seed, and without figures of several documents, nothing says how far "
+        "chance goes."
+    )
     lr = next(line for line in said if line.startswith("optimizer.lr"))
     assert lr == (
-        "optimizer.lr 0.0005 to 0.001: marginal: held-out loss 0.010 nats higher, perplexity "
-        "+1.0%, time -2%; one seed, so chance is not ruled out."
+        "optimizer.lr 0.0005 to 0.001: held-out loss 0.010 nats higher, perplexity +1.0%, time "
+        "-2%; one seed and no figures of several documents, so chance is not ruled out."
     )
     width = next(line for line in said if line.startswith("model.n_embd"))
     assert width.startswith(
@@ -42,12 +47,23 @@ def test_several_seeds_separate_an_effect_from_chance(tmp_path):
         write_run(tmp_path / f"b{seed}", 4.99 + noise, seed=seed, optimizer__lr=5e-4)
         write_run(tmp_path / f"c{seed}", 4.5 + noise, seed=seed, optimizer__lr=2.5e-4)
     said = findings(find_runs([tmp_path]))
-    assert any("over 3 seeds the same settings' held-out loss has a standard deviation of 0.020"
-               in line for line in said)  # fmt: skip
+    assert said[0] == "Best: lr=0.00025, held-out loss 4.500 (perplexity 90.0), mean of 3 seeds."
+    assert said[1] == (
+        "Nothing else is as good: all others are worse by more than chance (corrected for 2 "
+        "comparisons)."
+    )
+    assert any("over 3 seeds the same settings differ by a standard deviation of 0.020" in line
+               for line in said)  # fmt: skip
     effects = [line for line in said if line.startswith("optimizer.lr")]
-    assert "0.00025 to 0.0005: held-out loss 0.490 nats higher" in effects[0]
-    assert "0.0005 to 0.001: marginal: held-out loss 0.010 nats higher" in effects[1]
-    assert "chance alone moves it by 0.020" in effects[1]
+    # The error is 0.02 * sqrt(2 / 3); Student's t with four degrees of freedom 2.776, and 0.941.
+    assert effects == [
+        "optimizer.lr 0.00025 to 0.0005: held-out loss 0.490 nats higher (95% interval 0.445 to "
+        "0.535), perplexity +63.2%, time +0%; 3 seeds; p < 0.001 corrected for 2 comparisons; "
+        "0.061 nats would mostly have been seen.",
+        "optimizer.lr 0.0005 to 0.001: no difference seen: held-out loss 0.010 nats higher (95% "
+        "interval -0.035 to 0.055), perplexity +1.0%, time +0%; 3 seeds; p = 0.573 corrected for 2 "
+        "comparisons; 0.061 nats would mostly have been seen.",
+    ]
 
 
 def test_instability_and_gaps_are_reported_with_the_name_of_the_run(tmp_path):
@@ -68,7 +84,7 @@ def test_runs_are_ranked_by_held_out_loss_finished_ones_first(tmp_path):
     write_run(tmp_path / "b", 4.0)
     write_run(tmp_path / "c", 3.0, status=Status.INTERRUPTED)
     write_run(tmp_path / "d", 3.0, status=Status.DIVERGED, reason="the loss is nan at step 3")
-    runs = ranked(find_runs([tmp_path]))
+    runs = best_first(find_runs([tmp_path]))
     assert [run.name for run in runs][:2] == ["b", "a"]
     said = " ".join(findings(runs))
     assert "Diverged: d" in said
@@ -79,7 +95,7 @@ def test_a_run_that_is_found_twice_is_not_a_second_seed(tmp_path):
     write_run(tmp_path / "a", 5.0)
     write_run(tmp_path / "b" / "a", 5.0)
     write_run(tmp_path / "c", 4.0, optimizer__lr=5e-4)
-    assert not any("seeds" in line for line in findings(find_runs([tmp_path])))
+    assert not any("over" in line and "seeds" in line for line in findings(find_runs([tmp_path])))
     assert len(find_runs([tmp_path, tmp_path / "a", tmp_path / "." / "c"])) == 3
 
 
@@ -149,6 +165,15 @@ def test_only_keys_that_differ_and_affect_training_are_named(tmp_path):
     write_run(tmp_path / "x", 5.0, name="one")
     write_run(tmp_path / "y", 5.0, name="two", optimizer__lr=1.0, seed=2)
     assert differing_keys(find_runs([tmp_path])) == ["optimizer.lr", "seed"]
+
+
+def test_an_older_run_differs_in_no_key_that_it_does_not_name(tmp_path):
+    write_run(tmp_path / "older", 5.0)
+    write_run(tmp_path / "newer", 5.0, model__norm="layer", model__logit_softcap=None)
+    write_run(tmp_path / "other", 5.0, model__norm="rms")
+    older, newer, other = find_runs([tmp_path / name for name in ("older", "newer", "other")])
+    assert differing_keys([older, newer]) == []
+    assert differing_keys([older, other]) == ["model.norm"]
 
 
 def test_all_files_have_the_same_figures_and_need_no_network(tmp_path):
@@ -266,7 +291,7 @@ def test_the_command_to_run_again_is_quoted_for_the_shell(tmp_path):
 def test_names_of_runs_with_almost_the_same_loss_do_not_overlap(tmp_path):
     for name, val in (("a", 2.0), ("b", 2.001), ("c", 3.0)):
         write_run(tmp_path / name, val)
-    drawn = costs(ranked(find_runs([tmp_path])))
+    drawn = costs(best_first(find_runs([tmp_path])))
     assert [drawn.count(f">{name}<") for name in "abc"] == [2, 0, 2]  # in each of two panels
 
 

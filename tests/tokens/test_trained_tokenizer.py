@@ -19,6 +19,7 @@ from minigpt.tokens.prepare import prepare
 from minigpt.tokens.split import Digest, HeldOut
 from minigpt.tokens.store import TokenStore
 from minigpt.tokens.tokenizer import from_spec
+from minigpt.tokens.trainer_text import cut_long_words, within_memory
 from minigpt.tokens.training_sample import training_sample
 
 TRAIN_ALL = HeldOut(0, 0)
@@ -160,8 +161,23 @@ def test_a_large_text_gives_the_documents_with_the_smallest_hashes_that_fit():
 def test_a_long_document_is_held_up_to_the_limit_and_cut_between_characters():
     pieces = Document("long", iter(["é" * 300, "b" * 500]), "", None)
     chosen = training_sample([pieces], TRAIN_ALL, 601, None, None)
-    assert [*chosen.texts()] == ["é" * 300 + "b"]
+    assert "".join(chosen.texts()) == "é" * 300 + "b"
     assert [*sample(["é" * 300], max_bytes=5).texts()] == ["éé"]
+
+
+def test_words_without_end_are_cut_and_all_other_text_stays_as_it_is():
+    long, spaces = "é" * 600, " " * 300
+    pieces = [*cut_long_words(f"tide {long}, {spaces}x")]
+    assert pieces == ["tide " + "é" * 256, "é" * 256, "é" * 88 + ", " + " " * 255, " " * 45 + "x"]
+    assert [*cut_long_words("the tide " * 1000)] == ["the tide " * 1000]
+    assert [*cut_long_words("")] == []
+
+
+def test_text_that_repeats_no_word_is_read_until_it_fills_the_memory():
+    texts = [b"a bb ccc", b"ccc, bb a", b"dddd eeeee", b"f"]
+    assert within_memory(texts, most=16) == texts[:3] == within_memory(texts, most=100)[:3]
+    assert within_memory(texts, most=10) == [*texts[:2], b"ddd"]
+    assert within_memory([b"x" * 50], most=7) == [b"x" * 7]
 
 
 def test_empty_and_repeated_and_held_out_documents_are_left_out():

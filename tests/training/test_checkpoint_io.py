@@ -9,7 +9,10 @@ from minigpt.errors import UserError
 from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.training.checkpoint_io import DurableCheckpointIO
 
-CONTENT = {"hyper_parameters": {"model": {"n_embd": 4}}}
+CONTENT = {
+    "hyper_parameters": {"model": {"n_embd": 4}, "tokenizer": {}, "data": {"text": "abc"}},
+    "state_dict": {},
+}
 
 
 def test_a_checkpoint_replaces_the_old_one_in_one_move(tmp_path, monkeypatch):

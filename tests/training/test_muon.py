@@ -1,6 +1,7 @@
 """Muon trains the blocks' matrices and AdamW the rest, with one state, through one optimizer."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -72,7 +73,7 @@ def test_all_else_moves_as_under_adamw_alone():
 
 
 @pytest.mark.parametrize("covers", [["matrices"], ["matrices", "head"]])
-def test_a_restored_optimizer_goes_on_to_the_last_bit(covers):
+def test_a_restored_optimizer_goes_on_to_the_last_bit_with_the_settings_of_its_config(covers):
     config = optimizer_config(**MUON, muon_covers=covers, tables_lr_ratio=0.5, decay="matrices")
     net = network()
     optimizer = make_optimizer(config, net)
@@ -81,9 +82,11 @@ def test_a_restored_optimizer_goes_on_to_the_last_bit(covers):
     other = copy.deepcopy(net)
     restored = make_optimizer(config, other)
     restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    use_configured_settings(
-        config, other, torch.optim.lr_scheduler.LambdaLR(restored, lambda _: 1.0)
-    )
+    for group in optimizer.param_groups:
+        group["lr"] /= 2
+    halved = dataclasses.replace(config, lr=config.lr / 2)
+    constant = torch.optim.lr_scheduler.LambdaLR(restored, lambda _: 1.0)
+    use_configured_settings(halved, other, constant)
     for seed in range(3, 6):
         step(net, optimizer, seed)
         step(other, restored, seed)

@@ -11,7 +11,7 @@ from minigpt.training.lit_gpt import LitGPT
 from tests.test_train import same_weights, summary, weights
 
 AVERAGE = ["callbacks=weight_average", "callbacks.weight_average.decay=0.8",
-           "scheduler=none", "trainer.max_epochs=1"]  # fmt: skip
+           "scheduler=none", "trainer.max_epochs=1", "optimizer.lr=1e-2"]  # fmt: skip
 
 
 def test_the_average_forgets_the_first_weights_soon():
@@ -21,11 +21,12 @@ def test_the_average_forgets_the_first_weights_soon():
     assert average_decay(0.5, 100) == 0.5
 
 
-@pytest.mark.parametrize("tied", ["true", "false"])
+@pytest.mark.parametrize(("tied", "accumulate"), [("true", 1), ("false", 2)])
 def test_every_reader_of_the_weights_gets_the_average(
-    tiny, type_train, tmp_path, monkeypatch, tied
+    tiny, type_train, tmp_path, monkeypatch, tied, accumulate
 ):
-    arguments = [*tiny, *AVERAGE, f"model.tie_weights={tied}"]
+    arguments = [*tiny, *AVERAGE, f"model.tie_weights={tied}",
+                 f"trainer.accumulate_grad_batches={accumulate}"]  # fmt: skip
     raw, validated, sampled = [], [], []
 
     def recording(function, record):
@@ -43,7 +44,7 @@ def test_every_reader_of_the_weights_gets_the_average(
     last = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")
     assert last["state_dict"].keys() == last[RAW_WEIGHTS].keys()
     # The raw weights before each step, and after the last one.
-    history = [*raw, last[RAW_WEIGHTS]["net.head.weight"]]
+    history = [*raw[::accumulate], last[RAW_WEIGHTS]["net.head.weight"]]
     average = history[0]
     for step, now in enumerate(history[1:], start=1):
         decay = min(0.8, (1 + step) / (10 + step))

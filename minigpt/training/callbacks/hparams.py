@@ -20,13 +20,17 @@ from minigpt.training.lightning_seams import hide_later_events
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.processes import is_first
 
-METRICS = ("hp/val_loss", "hp/val_perplexity", "hp/train_loss", "hp/tokens_per_second")
+METRICS = ("hp/val_loss", "hp/val_perplexity", "hp/bits_per_byte", "hp/train_loss",
+           "hp/tokens_per_second")  # fmt: skip
+
+BITS = 8.0  # of a byte that one knows nothing of
 
 # The Custom Scalars page: what belongs side by side, as TensorBoard's layout names it.
 LAYOUT = {
     "training": {
         "loss, training against held-out": ["Multiline", ["train/loss$", "val/loss"]],
         "perplexity": ["Multiline", ["train/perplexity$", "val/perplexity"]],
+        "bits per byte of held-out text": ["Multiline", ["val/bits_per_byte"]],
         "learning rate": ["Multiline", ["^lr$"]],
         "gradient norm, before clipping": ["Multiline", ["grad_norm"]],
         "tokens a second": ["Multiline", ["^tokens_per_second$"]],
@@ -64,7 +68,7 @@ class TensorBoardHparams(pl.Callback):
                 continue
             # Until the first validation, the metrics are those of knowing nothing.
             vocab_size = pl_module.net.config.vocab_size
-            start = (math.log(vocab_size), float(vocab_size), math.log(vocab_size), 0.0)
+            start = (math.log(vocab_size), float(vocab_size), BITS, math.log(vocab_size), 0.0)
             logger.log_metrics(dict(zip(METRICS, start, strict=True)), 0)
             logger.experiment.add_custom_scalars(LAYOUT)
 
@@ -72,10 +76,11 @@ class TensorBoardHparams(pl.Callback):
         metrics = Metrics.of(trainer)
         if trainer.sanity_checking or metrics.best is None:
             return
-        best, latest = metrics.best.val_loss, metrics.latest
+        best, latest = metrics.best, metrics.latest
         values = (
-            best,
-            perplexity(best),
+            best.val_loss,
+            perplexity(best.val_loss),
+            math.nan if best.val_bits_per_byte is None else best.val_bits_per_byte,
             latest.get("train/loss", math.nan),
             latest.get("tokens_per_second", math.nan),
         )

@@ -5,13 +5,16 @@ import time
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torch import Tensor
 
 from minigpt.model.loss import perplexity
 from minigpt.runs.summary import BestValidation
+from minigpt.tokens.tokenizer import from_spec
+from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lightning_seams import epoch_is_cut_short
 from minigpt.training.lit_gpt import LitGPT
-from minigpt.training.loss_meter import LossMeter, mean
+from minigpt.training.loss_meter import LossMeter, bits_per_byte, mean, with_bytes
 from minigpt.training.processes import is_first, sum_over_processes
 
 
@@ -31,6 +34,7 @@ class Metrics(pl.Callback):
         self._epoch_meter = LossMeter()
         self._step_meter = LossMeter()  # since the last step that was logged
         self._eval_meter = LossMeter()
+        self._bytes_per_id: Tensor | None = None  # (V), on the device
         self._timer_start = time.perf_counter()  # when the step meter was last emptied
         self._epoch_logged_at: int | None = None  # the step
         self._at_first_batch = False
@@ -124,20 +128,21 @@ class Metrics(pl.Callback):
         self._validation_start = time.perf_counter()
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        assert isinstance(outputs, Tensor)
-        self._eval_meter.add(outputs)
+        self._add_evaluated(trainer, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        self.epoch_val_loss = loss = self._log_evaluation(trainer, pl_module, "val")
+        metrics = self._log_evaluation(trainer, pl_module, "val")
+        self.epoch_val_loss = loss = metrics["val/loss"]
         self.last_validation_is_best = loss < (self.best.val_loss if self.best else math.inf)
         if self.last_validation_is_best:
             self.best = BestValidation(
                 val_loss=loss,
                 val_perplexity=perplexity(loss),
+                val_bits_per_byte=_known(metrics["val/bits_per_byte"]),
                 step=trainer.global_step,
                 epoch=trainer.current_epoch + 1,
             )
@@ -150,23 +155,36 @@ class Metrics(pl.Callback):
         self._eval_meter.reset()
 
     def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        assert isinstance(outputs, Tensor)
-        self._eval_meter.add(outputs)
+        self._add_evaluated(trainer, outputs, batch)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._log_evaluation(trainer, pl_module, "test")
 
+    def _add_evaluated(self, trainer: pl.Trainer, totals: Any, batch: Any) -> None:
+        assert isinstance(totals, Tensor)
+        if self._bytes_per_id is None:
+            data = trainer.datamodule
+            assert isinstance(data, TokenDataModule)
+            counts = from_spec(data.store.manifest.tokenizer).bytes_per_id()
+            self._bytes_per_id = torch.from_numpy(counts).to(totals.device)
+        self._eval_meter.add(with_bytes(totals, batch[1], self._bytes_per_id))
+
     def _log_evaluation(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str
-    ) -> float:
-        loss = mean(self._summed(trainer, self._eval_meter))
-        metrics = {f"{split}/loss": loss, f"{split}/perplexity": perplexity(loss)}
+    ) -> dict[str, float]:
+        totals = self._summed(trainer, self._eval_meter)
+        loss = mean(totals)
+        metrics = {
+            f"{split}/loss": loss,
+            f"{split}/perplexity": perplexity(loss),
+            f"{split}/bits_per_byte": bits_per_byte(totals),
+        }
         # The processes agree already; without sync_dist Lightning would warn at every log.
         pl_module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
         self._to_loggers(trainer, metrics)
-        return loss
+        return metrics
 
     def _summed(self, trainer: pl.Trainer, meter: LossMeter) -> Tensor | None:
         return None if meter.totals is None else sum_over_processes(trainer, meter.totals)
@@ -213,3 +231,7 @@ class Metrics(pl.Callback):
         """
         assert self._trainer is not None
         return totals if totals is None or is_first(self._trainer) else [0.0, 0.0]
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
