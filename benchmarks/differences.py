@@ -317,7 +317,8 @@ def page(parts: dict[str, Any]) -> str:
 {parts["real_spread"]}. Pairs of three against three of them, a run in several pairs:
 {parts["real"][0]} of {parts["real_pairs"]} are called different, and with {PLANTED} nats taken from
 each token of one side {parts["real"][1]} of {parts["real_pairs"]}. Their documents are six
-hundred characters of each module of Python's standard library."""
+hundred characters of each module of Python's standard library.
+"""
     return f"""# Do the report's statistics hold?
 
 Of 100 pairs of equal settings with three seeds each, the report calls {parts["equal"]:.1f}

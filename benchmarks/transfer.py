@@ -3,6 +3,7 @@
     python benchmarks/transfer.py              writes docs/results/transfer.md and its pictures
     python benchmarks/transfer.py --seeds 3
     python benchmarks/transfer.py --widths 16 32 --steps 10 --rates 3 --stdout
+    python benchmarks/transfer.py --stdout model.zero_init=true
 
 Networks and text are those of +sweep=transfer. Each width is trained under both parametrizations
 at learning rates spaced by 2; where the best is the lowest or the highest of them, the search goes
@@ -45,6 +46,7 @@ class Plan:
     seeds: int
     steps: int
     rates: int  # spaced by 2, around MIDDLE
+    overrides: list[str]  # of the networks' and the text's settings
     folder: Path
 
     @property
@@ -63,7 +65,7 @@ class Plan:
             f"data.batch_size={BATCH}", f"model.block_size={CONTEXT}",
             f"model.base_width={BASE_WIDTH}", f"scheduler.warmup_steps={self.steps // 10}",
             f"data.root={self.folder}/tokens", "logger=none", "~callbacks.progress",
-            "~callbacks.samples",
+            "~callbacks.samples", *self.overrides,
         ]  # fmt: skip
 
 
@@ -153,9 +155,10 @@ def measure(plan: Plan, check_steps: int) -> tuple[dict[str, Any], str]:
             losses["mup"][str(width)] = losses[name][str(width)]
     figures = {
         "machine": f"{machine_description()} ({', '.join(instructions())})",
-        "widths": plan.widths, "seeds": plan.seeds, "steps": plan.steps, "rates": plan.rates,
-        "check_steps": check_steps, "vocabulary": setting.model.vocab_size,
-        "check_seconds": seconds, "search_seconds": time.perf_counter() - started,
+        "overrides": plan.overrides, "widths": plan.widths, "seeds": plan.seeds,
+        "steps": plan.steps, "rates": plan.rates, "check_steps": check_steps,
+        "vocabulary": setting.model.vocab_size, "check_seconds": seconds,
+        "search_seconds": time.perf_counter() - started,
         "check_summary": summary(checks),
         "check": {check.parametrization: coordinate_table(check) for check in checks},
         "losses": {n: {w: _keyed(v) for w, v in by.items()} for n, by in losses.items()},
@@ -237,13 +240,14 @@ def page(figures: dict[str, Any]) -> str:
     seeds = f"{figures['seeds']} seed{'s' if figures['seeds'] > 1 else ''}"
     listed = "\n".join(f"- {sentence}" for sentence in findings(curves(figures)))
     checked = "\n".join(f"- {sentence}" for sentence in figures["check_summary"])
+    command = " ".join(["python benchmarks/transfer.py", *figures["overrides"]])
     return f"""# Does a narrow network's learning rate suit a wide one?
 
 From width {min(figures["widths"])} to {max(figures["widths"])} the best learning rate {verdict}
 under `mup` (a factor of {moved["mup"]:.2g} from the lowest to the highest), and moves by a factor
 of {moved["standard"]:.2g} under `standard`.
 
-`python benchmarks/transfer.py` on {figures["machine"]}: {figures["steps"]:,} steps of {BATCH} x
+`{command}` on {figures["machine"]}: {figures["steps"]:,} steps of {BATCH} x
 {CONTEXT} characters of Python's standard library, 2 blocks of 4 heads, a vocabulary of
 {figures["vocabulary"]:,}, {seeds}. {figures["rates"]} rates spaced by 2, further ones where the
 best was at an edge, then those a factor of sqrt 2 from the best; it took
@@ -286,12 +290,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of each run")
     parser.add_argument("--rates", type=int, default=5, help="learning rates spaced by 2")
     parser.add_argument("--check-steps", type=int, default=10, help="of the coordinate check")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py")
     args = parser.parse_args()
     if len(args.widths) < 2 or args.seeds < 1 or args.rates < 3:
         parser.error("it takes at least two --widths, one of --seeds and three --rates")
     share_cores()  # before torch is imported
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(args.widths, args.seeds, args.steps, args.rates, Path(folder))
+        plan = Plan(args.widths, args.seeds, args.steps, args.rates, args.overrides, Path(folder))
         figures, check_plot = measure(plan, args.check_steps)
     publish("transfer", page(figures), args.stdout, figures)
     if not args.stdout:

@@ -15,10 +15,11 @@ def composed(rung, *overrides):
     return compose_config(["+sweep=ladder", f"+ladder={rung}", *overrides])
 
 
-def test_a_ladder_has_every_rung_and_enough_sizes_and_lengths():
+def test_a_ladder_has_more_sizes_and_lengths_than_a_law_needs():
     params = OmegaConf.load(CONF / "sweep" / "ladder.yaml").hydra.sweeper.params
-    assert sorted(params["+ladder"].split(",")) == RUNGS
-    assert len(RUNGS) >= 3
+    swept = params["+ladder"].split(",")
+    assert set(swept) < set(RUNGS)
+    assert len(set(swept)) >= 4
     assert len(params["budget.tokens"].split(",")) >= 3
 
 
@@ -31,14 +32,15 @@ def test_each_size_has_its_learning_rate(rung):
 
 
 def test_the_ladder_is_affordable():
-    """1e14 operations are twenty minutes of two CPU cores at 80 billion a second."""
+    """4e13 operations are eleven minutes of two CPU cores at 60 billion a second."""
+    params = OmegaConf.load(CONF / "sweep" / "ladder.yaml").hydra.sweeper.params
+    tokens = sum(map(float, params["budget.tokens"].split(",")))
     total = 0.0
-    lengths = (1e6, 2e6, 4e6)
-    for rung in RUNGS:
+    for rung in params["+ladder"].split(","):
         model = composed(rung).model
-        model.vocab_size = 1000
-        total += training_flops_per_token(build(GPTConfig, "model", model)) * sum(lengths)
-    assert 2e13 < total < 1e14
+        model.vocab_size = 222  # characters of the standard library
+        total += training_flops_per_token(build(GPTConfig, "model", model)) * tokens
+    assert 2e13 < total < 4e13
 
 
 def test_a_ladder_of_other_text_is_trained_to_the_end_of_each_budget(tiny, type_train, tmp_path):

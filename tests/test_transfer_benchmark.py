@@ -48,9 +48,10 @@ def test_a_page_has_the_movement_under_both(transfer, tmp_path):
     row = ["MLP", "change", "0.01", "0.02", "flat within 2x"]
     check = [["activation", "figure", "width 128", "width 256", "over widths"], [row]]
     figures = {
-        "machine": "2 threads of a processor", "widths": [128, 256], "seeds": 1, "steps": 300,
-        "rates": 5, "check_steps": 10, "vocabulary": 100, "check_seconds": 3.0,
-        "search_seconds": 600.0, "check_summary": ["mup: the change is flat."],
+        "machine": "2 threads of a processor", "overrides": [], "widths": [128, 256],
+        "seeds": 1, "steps": 300, "rates": 5, "check_steps": 10, "vocabulary": 100,
+        "check_seconds": 3.0, "search_seconds": 600.0,
+        "check_summary": ["mup: the change is flat."],
         "check": {"standard": check, "mup": check},
         "losses": {
             "standard": {"128": losses(middle, 2.0), "256": losses(middle / 2, 1.9)},

@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from minigpt.config import build, field_defaults, flatten
+from minigpt.config import build
 from minigpt.errors import UserError
 from minigpt.evaluation.document_table import DocumentTable, read_documents
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
+from minigpt.reports.older_runs import complete_settings
 from minigpt.runs.metrics import read_metrics
 from minigpt.runs.run_folder import RunFolder, find_run_folders
 from minigpt.runs.summary import HeldOutText, Status, Summary
-from minigpt.training.optimizer import OptimizerConfig
 
 # Keys that do not affect training: where a run writes and what it shows.
 PLUMBING = ("name", "run_dir", "resume", "callbacks.", "logger.", "data.root",
@@ -105,7 +105,7 @@ class ComparedRun:
     def network(self) -> GPTConfig | None:
         """The network's shape; None where another version wrote it."""
         shape = {
-            key.removeprefix("model."): value
+            key.removeprefix("model."): None if value == "null" else value
             for key, value in self.settings.items()
             if key.startswith("model.")
         }
@@ -169,11 +169,9 @@ def _read(run: RunFolder, name: str) -> ComparedRun:
         summary = run.read_summary()
     except UserError:
         summary = Summary(status=Status.FAILED, reason="it stopped before its first step")
-    # Beside a newer run, an older one must not differ in keys that it does not name.
-    unnamed = {**field_defaults(GPTConfig, "model"), **field_defaults(OptimizerConfig, "optimizer")}
     settings = {
         key: value
-        for key, value in flatten({**unnamed, **flatten(config)}).items()
+        for key, value in complete_settings(config).items()
         if not key.startswith(PLUMBING)
     }
     return ComparedRun(run, name, settings, summary, config.get("name"))

@@ -1,5 +1,6 @@
 """The held-out loss over the learning rate, as SVG."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from minigpt.reports.plots import COLOURS, NAMED, STYLE, svg
 
 PANELS = 4  # more would be too small to read
+TICKS = 6
 HEADROOM = 0.5  # nats above the best loss of a panel's worst curve that are shown
 
 
@@ -30,7 +32,7 @@ def learning_rates_plot(curves: Sequence[Curve], ink: str | None = None) -> str:
     if len(panels) > PANELS or len(curves) > len(panels) * NAMED:
         return ""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(5.5, 4.2 * len(panels)), 3.8), layout="constrained")
+        figure = Figure(figsize=(max(7.0, 4.8 * len(panels)), 3.6), layout="constrained")
         rows = figure.subplots(1, len(panels), sharey=True, squeeze=False)
         for axes, panel in zip(rows[0], panels, strict=True):
             members = [curve for curve in curves if curve.panel == panel]
@@ -40,7 +42,10 @@ def learning_rates_plot(curves: Sequence[Curve], ink: str | None = None) -> str:
                           marker=".", linewidth=1.2, label=curve.label)  # fmt: skip
                 axes.plot([curve.best], [curve.losses[curve.best]], "o", color=colour, markersize=7)
             axes.set_xscale("log", base=2)
-            axes.xaxis.set_major_formatter("{x:.2g}")
+            rates = sorted({rate for curve in members for rate in curve.losses})
+            ticks = rates[:: math.ceil(len(rates) / TICKS)]
+            axes.set_xticks(ticks, [f"{rate:.2g}" for rate in ticks])
+            axes.minorticks_off()
             axes.set_title(panel, fontsize=9)
             axes.set_xlabel("learning rate")
             if any(curve.label for curve in members):

@@ -7,6 +7,7 @@ from minigpt.reports.text import operations
 from minigpt.statistics.scaling_bootstrap import Interval
 
 UNSURE = 0.05  # share of resampled laws that do not fall, above which it is said
+NO_FLOOR = 0.05  # share of the lowest loss; E below it is as good as none
 
 
 def subtitle(scaling: Scaling) -> str:
@@ -60,6 +61,12 @@ def reasons(scaling: Scaling) -> list[str]:
         else "No prediction was tried: without the largest run there are too few to fit."
     )
     lines.append(f"The law misses its own runs by {scaling.deviation:.3f} nats.")
+    lowest = min(run.loss for run in scaling.ladder.runs)
+    if scaling.law.E / lowest < NO_FLOOR:
+        lines.append(
+            "E is near 0, and no text can be predicted that well: these runs are too small or too "
+            "short to tell where the loss ends, so trust no advice far from them."
+        )
     rising = sum(not law.falls for law in scaling.laws) / len(scaling.laws)
     if rising > UNSURE:
         lines.append(

@@ -1,12 +1,12 @@
 """Reads checkpoints without executing anything in them, and refuses a resume that is not exact."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from minigpt.config import field_defaults
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig
 from minigpt.runs.run_folder import RunFolder
@@ -102,7 +102,11 @@ def check_resumable(checkpoint: dict[str, Any], hyper_parameters: dict[str, Any]
 def _fixed(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
     """Each key that has to stay the same in a resumed run, with its value."""
     # What an older checkpoint does not name, it computed as the default says.
-    defaults = field_defaults(GPTConfig, "model")
+    defaults = {
+        f"model.{field.name}": field.default
+        for field in dataclasses.fields(GPTConfig)
+        if field.default is not dataclasses.MISSING
+    }
     fixed = {
         f"{section}.{key}": value
         for section in ("model", "tokenizer", "data")

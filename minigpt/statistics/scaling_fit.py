@@ -18,8 +18,8 @@ from numpy import ndarray
 from minigpt.statistics.scaling_law import Runs, ScalingLaw, Values
 
 HUBER = 1e-3  # of the log loss: beyond it a run pulls with constant force, so outliers bend little
-STEPS = 2000  # of the optimizer, at most
-TOLERANCE = 1e-13  # relative; a smaller improvement is none
+STEPS = 1000  # of the optimizer, at most; where runs need no E, it falls for ever
+TOLERANCE = 1e-9  # relative; a smaller improvement is none
 LONGEST_STEP = 2.0  # of a parameter
 STEEPEST = 10.0  # exponent; where a few runs fall off a cliff, its factor still fits a float
 

@@ -174,6 +174,7 @@ def test_an_older_run_differs_in_no_key_that_it_does_not_name(tmp_path):
     older, newer, other = find_runs([tmp_path / name for name in ("older", "newer", "other")])
     assert differing_keys([older, newer]) == []
     assert differing_keys([older, other]) == ["model.norm"]
+    assert older.flops == newer.flops > 0
 
 
 def test_all_files_have_the_same_figures_and_need_no_network(tmp_path):

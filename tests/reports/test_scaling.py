@@ -16,6 +16,7 @@ from minigpt.reports.scaling_page import scaling_html
 from minigpt.reports.scaling_runs import read_ladder
 from minigpt.reports.scaling_study import study
 from minigpt.runs.summary import Status
+from minigpt.statistics.scaling_law import ScalingLaw
 from tests.browser import CHROMIUM, seen_in_a_browser
 from tests.written_ladders import LAW, VOCABULARY, write_ladder, write_rung
 from tests.written_runs import MODEL
@@ -160,6 +161,15 @@ def test_one_seed_is_said_to_leave_out_what_a_seed_changes(tmp_path):
     three = study(read_ladder([write_ladder(tmp_path / "three", seeds=(1, 2), noise=0.002)]))
     said = "the intervals do not cover what a seed changes"
     assert [any(said in line for line in reasons(s)) for s in (one, three)] == [True, False]
+
+
+def test_runs_that_do_not_tell_where_the_loss_ends_are_not_trusted_far(tmp_path):
+    endless = ScalingLaw(E=0.001, A=10.0, alpha=0.1, B=100.0, beta=0.3)
+    scalings = [
+        study(read_ladder([write_ladder(tmp_path / name, law=law)]))
+        for name, law in (("endless", endless), ("usual", LAW))
+    ]
+    assert [any("E is near 0" in line for line in reasons(s)) for s in scalings] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,16 @@ def test_a_training_text_that_equals_a_held_out_file_has_no_influence(own, corpu
     assert b"xyzzy" not in tokenizer_of(held.store).merged
 
 
+def test_a_mixture_gives_its_training_documents(data, corpus, tmp_path):
+    lines = [json.dumps({"text": f"{i} other tides, other tides"}) for i in range(30)]
+    (tmp_path / "b.jsonl").write_text("\n".join(lines))
+    files = {"a": f"{corpus}/*.txt", "b": f"{tmp_path}/b.jsonl"}
+    sources = {name: {"source": "files", "files": [path]} for name, path in files.items()}
+    store = prepare(data("mix", sources=sources, tokenizer="bpe-290", val_fraction=0.3)).store
+    assert {document.domain for document in store.documents("train")} == {"a", "b"}
+    assert tokenizer_of(store).merged == merged_tokens(texts_of(store), 290)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
