@@ -271,8 +271,8 @@ def test_the_page_on_memory_is_written_from_a_run(module, tiny, type_train, monk
     page = capfd.readouterr().out
     assert too_wide(prose_of_markdown(page)) == []
     text = " ".join(page.split())
-    assert "**toy** did neither: given 16 tokens, it brings back the next 32" in text
-    assert "| verdict | **neither** |" in text
+    assert "**toy** shows too little to tell: given 16 tokens, it brings back the next 32" in text
+    assert "| verdict | **unknown** |" in text
     assert "| back after 8 tokens: own, held-out | 0.0%, 0.0% |" in text
     assert "python train.py data=files" in text
 
