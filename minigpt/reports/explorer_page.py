@@ -5,12 +5,12 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jinja2
 from markupsafe import Markup
 
 from minigpt.evaluation.exploration import Exploration
 from minigpt.evaluation.exploration_figures import SHORTEST_SPAN, exploration_figures
 from minigpt.reports.explorer_data import explorer_data
+from minigpt.reports.templates import source, template
 
 LARGEST = 5_000_000  # bytes of a page
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -36,20 +36,16 @@ def explorer_page(exploration: Exploration, names: Sequence[str]) -> ExplorerPag
 
 
 def _html(exploration: Exploration, names: Sequence[str]) -> bytes:
-    loader = jinja2.PackageLoader("minigpt.reports", "")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
-    )
     packed = gzip.compress(explorer_data(exploration, names), compresslevel=6, mtime=0)
-    page = environment.get_template("explorer.html.jinja").render(
+    page = template("explorer.html.jinja").render(
         names=names,
         splits=[
             {**split, "name": SPLITS[split["split"]]} for split in exploration_figures(exploration)
         ],
         cut=exploration.cut,
         shortest_span=SHORTEST_SPAN,
-        style=Markup(loader.get_source(environment, "explorer.css")[0]),
-        script=Markup(loader.get_source(environment, "explorer.js")[0]),
+        style=Markup(source("explorer.css")),
+        script=Markup(source("explorer.js")),
         data=base64.b64encode(packed).decode(),
     )
     return page.encode()

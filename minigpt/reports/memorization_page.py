@@ -2,30 +2,22 @@
 
 from collections.abc import Sequence
 
-import jinja2
 from rich.console import Console
 
 from minigpt.command_lines import display_path
 from minigpt.evaluation.memorization_result import Memorization
 from minigpt.reports.page_section import Section
+from minigpt.reports.section_page import section_page
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Summary
 
 
 def memorization_html(run: RunFolder, memory: Memorization, sections: Sequence[Section]) -> str:
     """The page as one file that needs no network."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("minigpt.reports", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("sections.html.jinja").render(
-        title=f"Memory or learning: {display_path(run.path.resolve())}",
-        subtitle=subtitle(run.read_summary(), memory),
-        verdict=memory.judgement.sentence,
-        reasons=memory.judgement.reasons,
-        sections=sections,
-    )
+    title = f"Memory or learning: {display_path(run.path.resolve())}"
+    judgement = memory.judgement
+    about = subtitle(run.read_summary(), memory)
+    return section_page(title, about, judgement.sentence, judgement.reasons, sections)
 
 
 def subtitle(summary: Summary, memory: Memorization) -> str:

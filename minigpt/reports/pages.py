@@ -5,8 +5,6 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
-
 from minigpt.reports.best_runs import standings_section
 from minigpt.reports.comparable import comparable
 from minigpt.reports.compared_runs import ComparedRun
@@ -14,6 +12,7 @@ from minigpt.reports.findings import comparable_groups, findings
 from minigpt.reports.plots import costs, curves, heat_map
 from minigpt.reports.reproduction import Reproduction, Section
 from minigpt.reports.tables import comparison_table
+from minigpt.reports.templates import template
 from minigpt.reports.text import setting, shortened
 
 COMPARED = 12  # runs whose settings stand side by side in report.md; the page has any two
@@ -72,11 +71,6 @@ def command_again(run: ComparedRun) -> str:
 
 
 def html(runs: Sequence[ComparedRun], content: dict[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("minigpt.reports", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
     rows = [
         {"cells": cells, "kind": "best" if i == 0 else "" if run.is_finished else "bad"}
         for i, (run, cells) in enumerate(zip(runs, content["cells"], strict=True))
@@ -84,7 +78,7 @@ def html(runs: Sequence[ComparedRun], content: dict[str, Any]) -> str:
     axes = ("optimizer.lr", "model.n_embd")
     measured = [run for run in runs if run.is_finished and math.isfinite(run.val_loss)]
     both = all(len({run.settings.get(key) for run in measured}) > 1 for key in axes)
-    return environment.get_template("report.html.jinja").render(
+    return template("report.html.jinja").render(
         **content,
         rows=rows,
         curves=curves(runs),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 from rich.console import Console
 
 from minigpt.command_lines import display_path
@@ -13,6 +12,7 @@ from minigpt.reports.scaling_advice import Advice
 from minigpt.reports.scaling_findings import plain_range, reasons, size_range, subtitle, verdict
 from minigpt.reports.scaling_plots import fit_plot, iso_flop_plot
 from minigpt.reports.scaling_study import Scaling
+from minigpt.reports.section_page import section_page
 from minigpt.reports.terminal_table import terminal_table
 from minigpt.reports.text import number, operations
 
@@ -35,18 +35,10 @@ METHOD = [
 
 def scaling_html(scaling: Scaling, title: str) -> str:
     """The page as one file that needs no network."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("minigpt.reports", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("sections.html.jinja").render(
-        title=f"Scaling: {title}",
-        subtitle=subtitle(scaling),
-        verdict=verdict(scaling),
-        reasons=reasons(scaling),
-        sections=sections(scaling),
-    )
+    return section_page(
+        f"Scaling: {title}", subtitle(scaling), verdict(scaling), reasons(scaling),
+        sections(scaling),
+    )  # fmt: skip
 
 
 def sections(scaling: Scaling) -> list[Section]:
