@@ -44,7 +44,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Mean absolute values after each number of steps: [quantity][width][steps]."""
+    """Mean absolute values: quantity -> width -> one after each number of steps."""
 
     parametrization: str
     sizes: dict[str, dict[int, list[float]]]
