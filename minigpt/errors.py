@@ -53,7 +53,8 @@ def check_types(section: str, config: Any) -> None:
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         allowed = _runtime_types(hint)
-        item_type = (typing.get_args(hint) or (None,))[0] if isinstance(value, list) else None
+        is_list = isinstance(value, list) and typing.get_origin(hint) is list
+        item_type = typing.get_args(hint)[0] if is_list else None
         if item_type and not all(_has_type(item, (item_type,)) for item in value):
             raise UserError(
                 f"{section}.{field.name} must be a list of {_describe((item_type,))}, got {value!r}"

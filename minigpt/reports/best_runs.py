@@ -12,12 +12,13 @@ from minigpt.statistics.best import Standing, standings
 from minigpt.statistics.effects import Group
 
 NOTE = (
-    "A setting is a set of runs that differ in their seed alone. Each is compared with the lowest "
-    "mean, document by document where the figures of documents are known; docs/comparison.md says "
-    "how. p is the chance of so large a difference between equal settings, corrected for all rows "
-    "(Holm); at 0.05 or less a setting is called worse. The interval is not corrected. The last "
-    "column is the least difference that 4 of 5 such comparisons would see at a level of 5%: a "
-    "smaller one may be there unseen."
+    "A setting is a set of runs that differ in their seed alone. Each is compared with the lowest"
+    " mean, document by document where the figures of documents are known; docs/comparison.md "
+    "says how. p is the chance of so large a difference between equal settings, corrected for all"
+    " rows (Holm); at 0.05 or less a setting is called worse. The lowest is chosen from the same "
+    "figures, so that of ten equal settings one is called worse in 1 sweep of 10, not of 20. The "
+    "interval is not corrected. The last column is the least difference that 4 of 5 such "
+    "comparisons would see at a level of 5%: a smaller one may be there unseen."
 )
 
 

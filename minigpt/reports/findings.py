@@ -75,8 +75,9 @@ def _effects(groups: Sequence[Group], keys: Sequence[str], measure: Measure) -> 
     """Each effect in words, corrected for all of them."""
     measured = effects(groups, [key for key in keys if key != "seed"])
     corrected = holm([effect.difference.p for effect in measured])
+    known = [p for p in corrected if not math.isnan(p)]
     return [
-        effect_sentence(effect, p, len(measured), measure)
+        effect_sentence(effect, p, len(known), measure)
         for effect, p in zip(measured, corrected, strict=True)
     ]
 

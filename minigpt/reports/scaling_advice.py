@@ -111,7 +111,8 @@ def nearest_network(runs: Sequence[LadderRun], advice: Advice) -> list[str]:
     """The overrides of the network nearest to an advised size, and of its length.
 
     It has the depth and the heads of the run nearest in size and another width. The learning rate
-    is that run's, less in proportion as the network is wider. Empty where no width fits.
+    is that run's, less in proportion as the network is wider where the standard parametrization
+    is trained with AdamW; other rates do not fall so. Empty where no width fits.
     """
     nearest = min(runs, key=lambda run: abs(math.log(run.size / advice.size)))
     network = nearest.network
@@ -132,5 +133,7 @@ def nearest_network(runs: Sequence[LadderRun], advice: Advice) -> list[str]:
     words = [f"model.n_layer={best.n_layer}", f"model.n_head={best.n_head}",
              f"model.n_embd={best.n_embd}"]  # fmt: skip
     if isinstance(nearest.lr, int | float):
-        words.append(f"optimizer.lr={nearest.lr * network.n_embd / best.n_embd:.2g}")
+        falls = network.parametrization == "standard" and nearest.optimizer == "adamw"
+        ratio = network.n_embd / best.n_embd if falls else 1.0
+        words.append(f"optimizer.lr={nearest.lr * ratio:.2g}")
     return [*words, f"budget.tokens={advice.tokens:.3g}"]

@@ -27,6 +27,7 @@ class LadderRun:
     flops_per_token: int
     tokens_per_second: float  # NaN where it was too short to log one
     lr: Any
+    optimizer: Any  # its name
     seed: Any
 
     @property
@@ -101,7 +102,8 @@ def _ladder_run(run: ComparedRun) -> LadderRun:
         run.name, network, matrix_parameters(network), tokens,
         float(effective_tokens(np.array(float(tokens)), _unique_tokens(run))),
         final.val_loss, training_flops_per_token(network), run.tokens_per_second,
-        run.settings.get("optimizer.lr"), run.settings.get("seed"),
+        run.settings.get("optimizer.lr"), run.settings.get("optimizer.name", "adamw"),
+        run.settings.get("seed"),
     )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def test_a_loader_goes_on_from_any_batch_of_the_run(blocks, workers):  # noqa: F
         ({"start": 2, "steps": 0}, ".steps must be above 0, got 0"),
         ({"start": 2.5, "steps": 3}, ".start must be int, got 2.5"),
         ({"start": 2}, ".steps is missing"),
+        ([8, 500], " must be .*, got \\[8, 500\\]"),
         ({"start": 2, "stepps": 1}, ".stepps; did you mean 'data.batch_warmup.steps'"),
     ],
 )

@@ -101,3 +101,9 @@ def test_weights_too_coarse_for_an_average_are_refused(tiny, type_train):
         "error: callbacks.weight_average needs weights in float32, in which small steps are not "
         "lost; trainer.precision=bf16-true has none\n",
     )
+
+
+@pytest.mark.parametrize("decay", [0, 1, 1.5, "abc", None])
+def test_a_decay_that_is_no_share_is_refused_by_its_key(decay):
+    with pytest.raises(UserError, match="weight_average.decay must lie between 0 and 1, got "):
+        WeightAverage(decay)

@@ -24,8 +24,10 @@ class WeightAverage(pl.Callback):
     """
 
     def __init__(self, decay: float) -> None:
-        if not 0 < decay < 1:
-            raise UserError(f"callbacks.weight_average.decay must lie between 0 and 1, got {decay}")
+        if not isinstance(decay, int | float) or not 0 < decay < 1:
+            raise UserError(
+                f"callbacks.weight_average.decay must lie between 0 and 1, got {decay!r}"
+            )
         self.decay = decay
         # Of each parameter; the raw weights in a validation, and nothing outside of training.
         self._average: list[Tensor] = []
