@@ -84,7 +84,11 @@ def conclusions(results: list[dict[str, Any]]) -> str:
 def control(loss: dict[str, Any]) -> str:
     if loss["control"] is None:
         return "only one held-out document"
-    return f"{loss['control']:.3f} ± {loss['control_error']:.3f}"
+    return with_error(loss["control"], loss["control_error"])
+
+
+def with_error(value: float, error: float | None) -> str:
+    return f"{value:.3f} ± {error:.3f}" if error is not None else f"{value:.3f} (few documents)"
 
 
 def by_loss(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -118,7 +122,7 @@ def table(results: list[dict[str, Any]]) -> str:
         add("drawn in 1, 10, 100, 1,000 draws", ", ".join(map(percent, last["at_least_once"])))
         spans = found["train_spans"]
         add("longest span, tokens", f"{spans[0]['tokens']:,}" if spans else "")
-        add("membership AUC by loss", f"{loss['auc']:.3f} ± {loss['error']:.3f}" if loss else "")
+        add("membership AUC by loss", with_error(loss["auc"], loss["error"]) if loss else "")
         add(
             "AUC between two halves of the held-out documents",
             control(loss) if loss else "",

@@ -52,10 +52,10 @@ class Measure:
 
     name: str
     auc: float  # 0.5 is chance, 1 is certain
-    error: float  # standard error of the AUC
+    error: float | None  # standard error of the AUC; None where a side is one document
     true_positives: float  # share of the training text found at FALSE_POSITIVES
     control: float | None  # AUC between every other held-out document and the rest; None: only one
-    control_error: float | None
+    control_error: float | None  # None where a half is one document
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,12 @@ class Membership:
 
 def membership(train: Pieces, held_out: Pieces) -> Membership:
     """How well each of MEASURES tells training pieces from held-out ones."""
-    in_first_half = held_out.document % 2 == 0
     return Membership(
         piece_tokens=train.nats.shape[1] + 1,
         members=len(train.nats),
         others=len(held_out.nats),
         measures=[
-            _measure(name, score(train), score(held_out), in_first_half)
+            _measure(name, score(train), score(held_out), train.document, held_out.document)
             for name, score in MEASURES.items()
         ],
         train_losses=train.loss.round(4).tolist(),
@@ -95,18 +94,22 @@ def _measure(
     name: str,
     members: NDArray[np.float64],
     others: NDArray[np.float64],
-    in_first_half: NDArray[np.bool_],
+    member_documents: NDArray[np.int64],
+    other_documents: NDArray[np.int64],
 ) -> Measure:
     area = auc(members, others)
     control = control_error = None
+    in_first_half = other_documents % 2 == 0
     if not in_first_half.all():
         first, second = others[in_first_half], others[~in_first_half]
         control = auc(first, second)
-        control_error = auc_error(control, len(first), len(second))
+        control_error = auc_error(
+            first, second, other_documents[in_first_half], other_documents[~in_first_half]
+        )
     return Measure(
         name=name,
         auc=area,
-        error=auc_error(area, len(members), len(others)),
+        error=auc_error(members, others, member_documents, other_documents),
         true_positives=true_positive_rate(members, others, FALSE_POSITIVES),
         control=control,
         control_error=control_error,

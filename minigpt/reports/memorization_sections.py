@@ -111,8 +111,7 @@ def _membership(measured: Membership, losses: Losses) -> Section:
         "2021), and Min-K%, the mean over the fifth of the tokens that is least likely (Shi et "
         "al., 2024).",
         "It shows that training left a trace, not that the text can be read from it. The standard "
-        "error (Hanley and McNeil, 1982) takes the pieces as independent, though those of one "
-        "document are alike.",
+        "error counts documents, since the pieces of one are alike (Obuchowski, 1997).",
     ]
     if few:
         notes.append(
@@ -122,7 +121,7 @@ def _membership(measured: Membership, losses: Losses) -> Section:
     columns = ["score", "AUC", "error", "control", "its error",
                f"found at {FALSE_POSITIVES:.0%} false"]  # fmt: skip
     rows = [
-        [m.name, f"{m.auc:.3f}", f"{m.error:.3f}", _number(m.control),
+        [m.name, f"{m.auc:.3f}", _number(m.error), _number(m.control),
          _number(m.control_error), f"{m.true_positives:.1%}"]
         for m in measured.measures
     ]  # fmt: skip
@@ -137,9 +136,13 @@ def _control(by_loss: Measure) -> str:
         return "Control: there is only one held-out document, so none can be told from another."
     return (
         "Control: every other held-out document is told from the rest of them with an AUC of "
-        f"{by_loss.control:.3f} (standard error {by_loss.control_error:.3f}). Neither half was "
-        "trained on, so it has to be chance."
+        f"{by_loss.control:.3f} ({_error(by_loss.control_error)}). Neither half was trained on, so "
+        "it has to be chance."
     )
+
+
+def _error(value: float | None) -> str:
+    return "too few documents for an error" if value is None else f"standard error {value:.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.floating]
+Numbers = NDArray[np.integer]
 
 
 def auc(positives: Values, negatives: Values) -> float:
@@ -21,16 +22,38 @@ def auc(positives: Values, negatives: Values) -> float:
     return float((ranks[:P].sum() - P * (P + 1) / 2) / (P * N))
 
 
-def auc_error(area: float, positives: int, negatives: int) -> float:
-    """The standard error of an AUC from so many independent scores (Hanley and McNeil, 1982)."""
-    both_above = area / (2 - area)  # two positives are above a negative
-    both_below = 2 * area**2 / (1 + area)  # two negatives are below a positive
-    variance = (
-        area * (1 - area)
-        + (positives - 1) * (both_above - area**2)
-        + (negatives - 1) * (both_below - area**2)
-    ) / (positives * negatives)
-    return math.sqrt(max(0.0, variance))
+def auc_error(
+    positives: Values, negatives: Values, positive_clusters: Numbers, negative_clusters: Numbers
+) -> float | None:
+    """The standard error of an AUC whose scores are alike within clusters (Obuchowski, 1997).
+
+    (P), (N) scores and the number of the cluster that each belongs to, as a document; no cluster
+    has scores of both kinds. None where the scores of a kind are all of one cluster.
+    """
+    above = _shares_below(positives, negatives)  # (P) of each positive, negatives below it
+    below = 1 - _shares_below(negatives, positives)  # (N) of each negative, positives above it
+    area = above.mean()
+    variances = [
+        _variance_of_mean(above - area, positive_clusters),
+        _variance_of_mean(below - area, negative_clusters),
+    ]
+    return None if None in variances else math.sqrt(sum(filter(None, variances)))
+
+
+def _shares_below(values: Values, others: Values) -> NDArray[np.float64]:
+    """(A), (B) -> (A) the share of the others that are below each value; a tie is half."""
+    in_order = np.sort(others)
+    lower = np.searchsorted(in_order, values, "left")
+    return (lower + np.searchsorted(in_order, values, "right")) / (2 * len(others))
+
+
+def _variance_of_mean(deviations: Values, clusters: Numbers) -> float | None:
+    """Of the mean of values that are alike within clusters; None with one cluster."""
+    _, place = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(place, deviations)
+    if len(sums) < 2:
+        return None
+    return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(deviations) ** 2)
 
 
 def true_positive_rate(positives: Values, negatives: Values, false_positive_rate: float) -> float:

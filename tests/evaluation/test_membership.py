@@ -7,7 +7,6 @@ from minigpt.evaluation.capacity import capacity
 from minigpt.evaluation.membership import MEASURES, membership
 from minigpt.evaluation.passages import Documents
 from minigpt.evaluation.pieces import Pieces, piece_length
-from minigpt.statistics.ranking import auc_error
 from tests.texts import Texts
 
 
@@ -41,11 +40,13 @@ def test_text_that_is_known_is_told_apart():
 
 
 def test_the_control_tells_every_other_held_out_document_from_the_rest():
-    # Documents 0 and 2 against 1: three of the four pairs have the higher score in the first.
-    held_out = pieces([[1.0], [4.0], [2.0], [3.0]], document=[0, 1, 1, 2])
+    # Documents 0 and 2 against 1 and 3: three of the four pairs rank the first half higher.
+    held_out = pieces([[1.0], [4.0], [2.0], [3.0]], document=[0, 1, 3, 2])
     by_loss = membership(pieces([[1.0]]), held_out).measures[0]
     assert by_loss.control == 0.75
-    assert by_loss.control_error == pytest.approx(auc_error(0.75, 2, 2))
+    # The shares of pairs are 1 and 0.5 in each half: both add 0.125 / 2.
+    assert by_loss.control_error == pytest.approx((2 * 0.125 / 2) ** 0.5)
+    assert by_loss.error is None  # the training text is one document
     alone = membership(pieces([[1.0]]), pieces([[1.0], [2.0]], document=[0, 0])).measures[0]
     assert alone.control is alone.control_error is None
 

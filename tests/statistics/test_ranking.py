@@ -30,11 +30,28 @@ def test_the_true_positive_rate_is_that_of_the_best_allowed_threshold(seed, rate
     assert true_positive_rate(positives, negatives, rate) == pytest.approx(best)
 
 
-def test_an_error_of_an_auc_is_that_of_hanley_and_mcneil():
-    # Their table of sample sizes: an area of 0.80 from 50 normal and 50 abnormal cases.
-    assert auc_error(0.80, 50, 50) == pytest.approx(0.0450, abs=5e-4)
-    assert auc_error(0.5, 24, 24) == pytest.approx((49 / (12 * 24 * 24)) ** 0.5, rel=0.02)
-    assert auc_error(1.0, 10, 10) == 0.0
+def test_an_error_of_an_auc_is_that_of_delong_where_each_score_is_a_cluster_of_its_own():
+    # DeLong, DeLong and Clarke-Pearson, 1988, written out for every pair.
+    positives, negatives = groups(5)
+    pairs = np.array([[(p > n) + (p == n) / 2 for n in negatives] for p in positives])
+    expected = pairs.mean(1).var(ddof=1) / len(positives) + pairs.mean(0).var(ddof=1) / len(
+        negatives
+    )
+    error = auc_error(positives, negatives, np.arange(len(positives)), np.arange(len(negatives)))
+    assert error == pytest.approx(expected**0.5)
+
+
+def test_scores_that_are_repeated_within_a_cluster_add_no_certainty():
+    positives, negatives = groups(5)
+    alone = np.arange(len(positives)), np.arange(len(negatives))
+    once = auc_error(positives, negatives, *alone)
+    thrice = [np.repeat(values, 3) for values in (positives, negatives, *alone)]
+    assert auc_error(*thrice) == pytest.approx(once)
+    assert auc_error(positives, negatives, alone[0], np.zeros(len(negatives), int)) is None
+
+
+def test_a_certain_ranking_has_no_error():
+    assert auc_error(np.array([3.0, 4.0]), np.array([1.0, 2.0]), *[np.arange(2)] * 2) == 0.0
 
 
 def test_a_roc_curve_has_the_auc_below_it():
