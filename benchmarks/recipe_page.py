@@ -11,7 +11,8 @@ Runs = dict[str, dict[str, Any]]  # seed -> figures
 
 def page(results: dict[str, Any]) -> str:
     sections = []
-    if study := results.get("whole"):
+    study = results.get("whole")
+    if study and study["runs"].get("baseline"):  # without it there is nothing to compare with
         sections.append(_whole(study))
     if study := results.get("rivals"):
         sections.append(_rivals(study))
