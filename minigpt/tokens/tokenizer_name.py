@@ -18,7 +18,7 @@ def vocabulary_to_train(name: str, key: str = "data.tokenizer") -> int | None:
     """
     if not name.startswith("bpe-"):
         return None
-    if not re.fullmatch(r"[1-9][0-9]*", name.removeprefix("bpe-")):
+    if not re.fullmatch(r"0|[1-9][0-9]*", name.removeprefix("bpe-")):
         raise UserError(f"{key}={name}: bpe- and the number of ids, such as bpe-8192")
     check_vocabulary_size(key, name, int(name.removeprefix("bpe-")))
     return int(name.removeprefix("bpe-"))
