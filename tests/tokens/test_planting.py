@@ -1,6 +1,5 @@
 """Canaries are in the training split whole, as often as asked for, and change no other split."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from minigpt.text.canaries import CanariesConfig, make_canaries
 from minigpt.tokens import writer
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.tokenizer import from_spec
+from tests.tokens.mixtures import mixture
 
 TWO = {"each": 2, "repeats": [1, 4, 9]}
 HALF = {"fraction": 0.5, "seed": 1, "complement": False}
@@ -72,13 +72,7 @@ def test_they_are_planted_in_sources_with_splits_of_their_own(data):
 
 
 def test_they_are_planted_in_a_mixture_and_count_for_no_source(data, tmp_path):
-    for name in ("a", "b"):
-        lines = [json.dumps({"text": f"{name} tide {i}"}) for i in range(100)]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
-    sources = {
-        name: {"source": "files", "files": [f"{tmp_path}/{name}.jsonl"], "weight": weight}
-        for name, weight in (("a", 3), ("b", 1))
-    }
+    sources = mixture(tmp_path)
     plain, planted = (
         prepare(data("mix", tokenizer="char", sources=sources, canaries=canaries)).store
         for canaries in (None, TWO)

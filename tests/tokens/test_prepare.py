@@ -18,6 +18,7 @@ from minigpt.tokens.prepare import prepare
 from minigpt.tokens.split import SPLITS, Digest, HeldOut
 from minigpt.tokens.store import TokenStore
 from minigpt.tokens.tokenizer import load_tokenizer
+from tests.tokens.mixtures import mixture
 
 GPT2 = load_tokenizer("gpt2")
 
@@ -218,13 +219,7 @@ def test_a_long_document_among_others_has_the_ids_of_the_whole(forty, corpus, mo
 
 
 def test_the_manifest_counts_the_sources_of_a_mixture(data, tmp_path):
-    for name in ("a", "b"):
-        lines = [json.dumps({"text": f"{name} tide {i}"}) for i in range(100)]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
-    sources = {
-        name: {"source": "files", "files": [f"{tmp_path}/{name}.jsonl"], "weight": weight}
-        for name, weight in (("a", 3), ("b", 1))
-    }
+    sources = mixture(tmp_path)
     manifest = prepare(data("mix", sources=sources)).store.manifest
     assert manifest.domains["a"]["documents"] == 100
     assert manifest.domains["b"]["documents"] in (33, 34)
