@@ -1,6 +1,7 @@
 """Measure what each part of the modern recipe gains, and the tokens and time the whole saves.
 
     python benchmarks/recipe.py parts CORPUS       each part alone, and the recipe without each part
+    python benchmarks/recipe.py speed CORPUS       tokens a second of each side, in turns
     python benchmarks/recipe.py whole CORPUS       the recipe against the baseline at full size
     python benchmarks/recipe.py rivals CORPUS      the recipe against others' settings at equal time
     python benchmarks/recipe.py                    writes the page again, trains nothing
@@ -8,7 +9,9 @@
 
 CORPUS is a file of text or JSON lines. Each study is a number of runs of train.py, one after the
 other. recipe.json keeps each run once it has ended, so a stopped study goes on where it was; name
---seeds or --only to do a part of it.
+--seeds or --only to do a part of it. The time of a long run is its tokens over the speed that the
+study of speed measured on an idle machine: a loss does not change with other work on the machine,
+a time does. In that study a seed is a round.
 """
 
 import json
@@ -21,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import REPOSITORY, machine_description, run_script
-from recipe_page import page
+from recipe_page import page, speed_of
 from recipe_rivals import RIVALS
 from results import RESULTS, argument_parser, publish, write_json
 
@@ -87,8 +90,20 @@ def equal_time(args: Any) -> dict[str, list[str]]:
     return {OURS: ours, **{name: [] for name in RIVALS}}
 
 
+def short(args: Any) -> dict[str, list[str]]:
+    """Every side whose speed is compared."""
+    budget = f"budget.tokens={args.tokens}"
+    ours = {name: [f"experiment={name}", budget] for name in ("baseline", "modern", OURS)}
+    return {**ours, **{name: [] for name in RIVALS}}
+
+
 OURS = "modern_bpe"
-STUDIES = {"parts": (small, 1e6), "whole": (whole, 4.1e6), "rivals": (equal_time, 1e6)}
+STUDIES = {
+    "parts": (small, 4e5),
+    "speed": (short, 1.6e5),
+    "whole": (whole, 3.75e6),
+    "rivals": (equal_time, 1e6),
+}
 
 
 def train(typed: list[str], seed: int, corpus: Path, folder: Path) -> dict[str, Any]:
@@ -115,11 +130,21 @@ def train(typed: list[str], seed: int, corpus: Path, folder: Path) -> dict[str, 
     }
 
 
-def train_rival(name: str, seconds: float, seed: int, corpus: Path, folder: str) -> dict[str, Any]:
-    """The figures of a rival after as many seconds of training."""
+def train_rival(name: str, tokens: float, seed: int, corpus: Path, folder: str) -> dict[str, Any]:
+    """The figures of a rival after so many tokens."""
     script = str(Path(__file__).with_name("recipe_rivals.py"))
     root = f"{Path(folder).parent}/tokens"
-    return run_script(script, name, str(seconds), str(seed), str(corpus), root, folder=folder)
+    return run_script(script, name, str(tokens), str(seed), str(corpus), root, folder=folder)
+
+
+def rival_tokens(args: Any, name: str, results: dict[str, Any]) -> float:
+    """As many tokens as a rival trains on in the time of the recipe's run, or of a short run."""
+    if args.study == "speed":
+        return float(args.tokens)
+    speed = results.get("speed", {"runs": {}})["runs"]
+    if not (speed.get(OURS) and speed.get(name)):
+        raise SystemExit("run the study of speed first")
+    return float(args.tokens * speed_of(speed, name) / speed_of(speed, OURS))
 
 
 def main() -> None:
@@ -154,8 +179,8 @@ def run_study(args: Any, results: dict[str, Any]) -> None:
             with tempfile.TemporaryDirectory(dir=scratch()) as folder:
                 corpus = args.corpus.resolve()
                 if name in RIVALS:
-                    seconds = study["runs"][OURS][str(seed)]["seconds"]
-                    runs[str(seed)] = train_rival(name, seconds, seed, corpus, folder)
+                    tokens = rival_tokens(args, name, results)
+                    runs[str(seed)] = train_rival(name, tokens, seed, corpus, folder)
                 else:
                     runs[str(seed)] = train(typed, seed, corpus, Path(folder))
             losses = [run["loss"] for run in runs.values()]

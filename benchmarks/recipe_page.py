@@ -4,24 +4,33 @@ import math
 import statistics
 from typing import Any
 
-from results import markdown_table
+from results import markdown_table, spread
 
 Runs = dict[str, dict[str, Any]]  # seed -> figures
 
 
+def speed_of(speed: dict[str, Runs], name: str) -> float:
+    """Tokens a second of a side: the median over the rounds of the study of speed."""
+    experiment = name.split(",")[0]
+    return statistics.median(run["tokens"] / run["seconds"] for run in speed[experiment].values())
+
+
 def page(results: dict[str, Any]) -> str:
     sections = []
+    speed = results.get("speed", {"runs": {}})["runs"]
     study = results.get("whole")
-    if study and study["runs"].get("baseline"):  # without it there is nothing to compare with
-        sections.append(_whole(study))
-    if study := results.get("rivals"):
-        sections.append(_rivals(study))
+    if speed and study and study["runs"].get("baseline"):  # what the others are compared with
+        sections.append(_whole(study, speed))
+    if speed and (study := results.get("rivals")):
+        sections.append(_rivals(study, speed))
+    if speed:
+        sections.append(_speed(results["speed"]))
     if study := results.get("parts"):
         sections.append(_parts(study))
     return "# A recipe for more from the same hour\n\n" + "\n".join(sections)
 
 
-def _whole(study: dict[str, Any]) -> str:
+def _whole(study: dict[str, Any], speed: dict[str, Runs]) -> str:
     runs: dict[str, Runs] = study["runs"]
     baseline = runs["baseline"]
     rows = [
@@ -38,25 +47,26 @@ def _whole(study: dict[str, Any]) -> str:
                 name,
                 f"{some['parameters']:,}",
                 f"{some['tokens']:,}",
-                f"{_mean(of_seeds, 'seconds'):,.0f}",
+                f"{_seconds(of_seeds, speed, name):,.0f}",
                 _with_error(of_seeds, "loss"),
                 _with_error(of_seeds, "bits_per_byte"),
                 _share(of_seeds, baseline, "tokens"),
-                _share(of_seeds, baseline, "seconds"),
+                f"{_seconds(of_seeds, speed, name) / _seconds(baseline, speed, 'baseline'):.2f}",
                 str(len(of_seeds)),
             ]
         )
-    return f"""{_conclusion(runs)}
+    return f"""{_conclusion(runs, speed)}
 
 `python benchmarks/recipe.py whole CORPUS` on {study["machine"]}. Each run ends its schedule at its
 last token. Loss in nats a token depends on the tokenizer, bits per byte do not. Errors are standard
-errors over the seeds. Seconds are those of training, without validation.
+errors over the seeds. Seconds are of training, without validation: the tokens over the speed
+[measured below](#speed).
 
 {markdown_table(rows)}
 """
 
 
-def _conclusion(runs: dict[str, Runs]) -> str:
+def _conclusion(runs: dict[str, Runs], speed: dict[str, Runs]) -> str:
     """Which of the recipe's runs reach the baseline's figure, and at what share of its cost."""
     baseline, sentences = runs["baseline"], []
     for experiment, figure, words in (
@@ -64,7 +74,7 @@ def _conclusion(runs: dict[str, Runs]) -> str:
         ("modern_bpe", "bits_per_byte", "the baseline's bits per byte"),
     ):
         reached = [
-            of_seeds
+            (name, of_seeds)
             for name, of_seeds in runs.items()
             if name.split(",")[0] == experiment
             and of_seeds
@@ -73,16 +83,17 @@ def _conclusion(runs: dict[str, Runs]) -> str:
         if not reached:
             sentences.append(f"`experiment={experiment}` does not reach {words}.")
             continue
-        least = min(reached, key=lambda of_seeds: _mean(of_seeds, "tokens"))
+        name, least = min(reached, key=lambda run: _mean(run[1], "tokens"))
+        time = _seconds(least, speed, name) / _seconds(baseline, speed, "baseline")
         sentences.append(
             f"`experiment={experiment}` reaches {words} of one epoch in "
             f"{_share(least, baseline, 'tokens')} of its tokens and "
-            f"{_share(least, baseline, 'seconds')} of its time."
+            f"{time:.2f} of its time."
         )
     return " ".join(sentences)
 
 
-def _rivals(study: dict[str, Any]) -> str:
+def _rivals(study: dict[str, Any], speed: dict[str, Runs]) -> str:
     runs: dict[str, Runs] = {name: of_seeds for name, of_seeds in study["runs"].items() if of_seeds}
     ours = next(iter(runs))
     rows = [
@@ -96,7 +107,7 @@ def _rivals(study: dict[str, Any]) -> str:
                 name,
                 f"{next(iter(of_seeds.values()))['parameters']:,}",
                 f"{_mean(of_seeds, 'tokens'):,.0f}",
-                f"{_mean(of_seeds, 'seconds'):,.0f}",
+                f"{_seconds(of_seeds, speed, name):,.0f}",
                 _with_error(of_seeds, "bits_per_byte"),
                 "" if name == ours else f"{less:.0%}",
                 str(len(of_seeds)),
@@ -105,10 +116,26 @@ def _rivals(study: dict[str, Any]) -> str:
     return f"""## Against what one would otherwise use
 
 `python benchmarks/recipe.py rivals CORPUS` on {study["machine"]}. All sides have report B's shape
-and read the same text for as many seconds of training steps. The rivals have GPT-2's tokenizer,
+and train on the same text for the same time: a rival gets the tokens that it trains on in the time
+of our run, at the speeds [measured below](#speed). The rivals have GPT-2's tokenizer,
 tied weights, AdamW, and their best precision, compiled without its time counting
 ([recipe_rivals.py](../../benchmarks/recipe_rivals.py) has their settings). The same evaluation
 scores all of them.
+
+{markdown_table(rows)}
+"""
+
+
+def _speed(study: dict[str, Any]) -> str:
+    runs: dict[str, Runs] = {name: rounds for name, rounds in study["runs"].items() if rounds}
+    rows = [["run", "tokens a second", "rounds"], ["---"] * 3]
+    for name, rounds in runs.items():
+        speeds = [run["tokens"] / run["seconds"] for run in rounds.values()]
+        rows.append([name, spread(speeds, ",.0f"), str(len(rounds))])
+    return f"""## Speed
+
+`python benchmarks/recipe.py speed CORPUS` on {study["machine"]}, the sides in turns; median (least
+to most).
 
 {markdown_table(rows)}
 """
@@ -146,6 +173,11 @@ added.
 
 {markdown_table(rows)}
 """
+
+
+def _seconds(runs: Runs, speed: dict[str, Runs], name: str) -> float:
+    """Of training on as many tokens as these runs did."""
+    return _mean(runs, "tokens") / speed_of(speed, name)
 
 
 def _mean(runs: Runs, figure: str) -> float:

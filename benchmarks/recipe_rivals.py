@@ -1,6 +1,6 @@
-"""Train what a user would otherwise pick for as long as a run of ours, and score the same text.
+"""Train what a user would otherwise pick on so many tokens, and score the same text.
 
-    python benchmarks/recipe_rivals.py NAME SECONDS SEED CORPUS ROOT
+    python benchmarks/recipe_rivals.py NAME TOKENS SEED CORPUS ROOT
 
 Prints the figures as JSON; benchmarks/recipe.py runs it in a process of its own. Both rivals have
 the shape of report B's baseline, GPT-2's tokenizer and tied weights, and get our batches, bfloat16
@@ -28,14 +28,14 @@ class Settings:
 
     library: str
     lr: float
-    schedule: Callable[[float, int], float]  # (share of the time, step) -> share of lr
+    schedule: Callable[[float, int], float]  # (share of the run, step) -> share of lr
     betas: tuple[float, float]
     weight_decay: float  # of matrices and tables
     batch_size: int
 
 
 def warmup_cosine(share: float, step: int) -> float:
-    """nanoGPT's: linear over 100 steps, then half a cosine to a tenth at the end of the time."""
+    """nanoGPT's: linear over 100 steps, then half a cosine to a tenth at the end."""
     return min(1.0, (step + 1) / 100) * (0.1 + 0.9 * (1 + math.cos(math.pi * share)) / 2)
 
 
@@ -56,8 +56,8 @@ RIVALS = {
 }
 
 
-def train(name: str, seconds: float, seed: int, corpus: str, root: str) -> dict[str, Any]:
-    """The figures of a rival after so many seconds of training steps."""
+def train(name: str, tokens: float, seed: int, corpus: str, root: str) -> dict[str, Any]:
+    """The figures of a rival after so many tokens, with the seconds of its training steps."""
     import torch
     import torch.nn.functional as F
 
@@ -93,13 +93,13 @@ def train(name: str, seconds: float, seed: int, corpus: str, root: str) -> dict[
          {"params": others, "weight_decay": 0.0}],
         lr=settings.lr, betas=settings.betas, fused=True,
     )  # fmt: skip
-    trained, tokens = 0.0, 0
+    seconds, trained, timed = 0.0, 0, 0
     for step, (inputs, targets) in enumerate(training_batches(cfg)):
-        if trained >= seconds:
+        if trained >= tokens:
             break
         started = time.perf_counter()
         for group in optimizer.param_groups:
-            group["lr"] = settings.lr * settings.schedule(trained / seconds, step)
+            group["lr"] = settings.lr * settings.schedule(trained / tokens, step)
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_instructions()):
             loss = compute(inputs, targets)
         optimizer.zero_grad()
@@ -107,11 +107,14 @@ def train(name: str, seconds: float, seed: int, corpus: str, root: str) -> dict[
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         loss.item()
-        trained += time.perf_counter() - started if step else 0.0  # the first step compiles
-        tokens += inputs.numel()
+        trained += inputs.numel()
+        if step:  # the first step compiles
+            seconds += time.perf_counter() - started
+            timed += inputs.numel()
     figures = score(net, config, cfg, settings.library)
     parameters = sum(count_parameters(config).values())
-    return {"parameters": parameters, "tokens": tokens, "seconds": trained, **figures}
+    seconds *= trained / timed
+    return {"parameters": parameters, "tokens": trained, "seconds": seconds, **figures}
 
 
 def score(net: Any, config: Any, cfg: Any, library: str) -> dict[str, float]:
@@ -138,5 +141,5 @@ def score(net: Any, config: Any, cfg: Any, library: str) -> dict[str, float]:
 
 if __name__ == "__main__":
     share_cores()  # before torch is imported
-    rival, seconds, seed, corpus, root = sys.argv[1:]
-    print_result(train(rival, float(seconds), int(seed), corpus, root))
+    rival, tokens, seed, corpus, root = sys.argv[1:]
+    print_result(train(rival, float(tokens), int(seed), corpus, root))
