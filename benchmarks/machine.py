@@ -96,11 +96,12 @@ def hold_to_avx2() -> None:
 
 
 def machine_description() -> str:
-    """Threads, CPU and versions, to be read as part of a sentence."""
+    """GPU if there is one, threads, CPU and versions, to be read as part of a sentence."""
     import torch
 
+    gpu = f"one {torch.cuda.get_device_name()} and " if torch.cuda.is_available() else ""
     return (
-        f"{torch.get_num_threads()} threads of {processor()}, torch "
+        f"{gpu}{torch.get_num_threads()} threads of {processor()}, torch "
         f"{torch.__version__.partition('+')[0]}, Python {platform.python_version()}"
     )
 

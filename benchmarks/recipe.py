@@ -7,11 +7,11 @@
     python benchmarks/recipe.py                    writes the page again, trains nothing
     python benchmarks/recipe.py parts CORPUS --tokens 2e4 --seeds 1 --stdout
 
-CORPUS is a file of text or JSON lines. Each study is a number of runs of train.py, one after the
-other. recipe.json keeps each run once it has ended, so a stopped study goes on where it was; name
+CORPUS is a file of text or JSON lines. A study is a number of runs of train.py, --jobs of them at a
+time. recipe.json keeps each run once it has ended, so a stopped study goes on where it was; name
 --seeds or --only to do a part of it. The time of a long run is its tokens over the speed that the
 study of speed measured on an idle machine: a loss does not change with other work on the machine,
-a time does. In that study a seed is a round.
+nor much with the device, a time does. In that study a seed is a round.
 """
 
 import json
@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=float, help="tokens of a run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="+", help="variants whose names hold one of these words")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, for a GPU")
     args = parser.parse_args()
+    if args.study == "speed" and args.jobs > 1:
+        parser.error("speeds are measured one run at a time")
     path = RESULTS / f"{NAME}.json"
     results = json.loads(path.read_text("utf-8")) if path.exists() else {}
     if args.study is not None:
@@ -170,24 +174,38 @@ def run_study(args: Any, results: dict[str, Any]) -> None:
     args.tokens = args.tokens or tokens
     study = results.setdefault(args.study, {"tokens": args.tokens, "runs": {}})
     study["machine"] = machine_description()
-    for seed in args.seeds:
-        for name, typed in variants_of(args).items():
-            runs = study["runs"].setdefault(name, {})
-            chosen = not args.only or any(word in name for word in args.only)
-            if not chosen or str(seed) in runs:
-                continue
-            with tempfile.TemporaryDirectory(dir=scratch()) as folder:
-                corpus = args.corpus.resolve()
-                if name in RIVALS:
-                    tokens = rival_tokens(args, name, results)
-                    runs[str(seed)] = train_rival(name, tokens, seed, corpus, folder)
-                else:
-                    runs[str(seed)] = train(typed, seed, corpus, Path(folder))
+    missing = [
+        (name, typed, seed)
+        for seed in args.seeds
+        for name, typed in variants_of(args).items()
+        if (not args.only or any(word in name for word in args.only))
+        and str(seed) not in study["runs"].setdefault(name, {})
+    ]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        started = {
+            pool.submit(run_variant, args, results, name, typed, seed): (name, seed)
+            for name, typed, seed in missing
+        }
+        for run in as_completed(started):
+            name, seed = started[run]
+            runs = study["runs"][name]
+            runs[str(seed)] = run.result()
             losses = [run["loss"] for run in runs.values()]
             print(f"{name}: seed {seed} {losses[-1]:.4f}, mean {statistics.mean(losses):.4f}",
                   file=sys.stderr, flush=True)  # fmt: skip
             if not args.stdout:
                 write_json(NAME, results)
+
+
+def run_variant(
+    args: Any, results: dict[str, Any], name: str, typed: list[str], seed: int
+) -> dict[str, Any]:
+    """The figures of one run, in a folder that is removed."""
+    corpus = args.corpus.resolve()
+    with tempfile.TemporaryDirectory(dir=scratch()) as folder:
+        if name not in RIVALS:
+            return train(typed, seed, corpus, Path(folder))
+        return train_rival(name, rival_tokens(args, name, results), seed, corpus, folder)
 
 
 def scratch() -> Path:

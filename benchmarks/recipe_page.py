@@ -144,9 +144,9 @@ to most).
 def _parts(study: dict[str, Any]) -> str:
     runs: dict[str, Runs] = study["runs"]
     rows = [
-        ["part", "added to the baseline", "its time a token", "taken out of the recipe",
-         "added to the recipe", "seeds"],
-        ["---"] * 6,
+        ["part", "added to the baseline", "taken out of the recipe", "added to the recipe",
+         "seeds"],
+        ["---"] * 5,
     ]  # fmt: skip
     for name in runs:
         if not name.startswith("baseline + ") or not runs[name]:
@@ -157,7 +157,6 @@ def _parts(study: dict[str, Any]) -> str:
             [
                 part,
                 _difference(runs[name], runs["baseline"]),
-                _share(runs[name], runs["baseline"], "seconds"),
                 _difference(removed, runs["modern"]) if removed else "",
                 _difference(added, runs["modern"]) if added else "",
                 str(len(runs[name])),

@@ -4,7 +4,7 @@
 
 Prints the figures as JSON; benchmarks/recipe.py runs it in a process of its own. Both rivals have
 the shape of report B's baseline, GPT-2's tokenizer and tied weights, and get our batches, bfloat16
-where the processor has it, and torch.compile, whose time does not count.
+where the machine has it, and torch.compile, whose time does not count.
 """
 
 import math
@@ -65,7 +65,7 @@ def train(name: str, tokens: float, seed: int, corpus: str, root: str) -> dict[s
     from minigpt.model.gpt import GPT, GPTConfig, count_parameters
     from minigpt.model.loss import has_bfloat16_instructions
 
-    settings = RIVALS[name]
+    settings, device = RIVALS[name], "cuda" if torch.cuda.is_available() else "cpu"
     cfg = compose_config(
         ["experiment=baseline", "model.tie_weights=true", "model.bias=false", "model.dropout=0",
          f"data.batch_size={settings.batch_size}", "data=files", f"data.files=['{corpus}']",
@@ -76,10 +76,14 @@ def train(name: str, tokens: float, seed: int, corpus: str, root: str) -> dict[s
     config = build(GPTConfig, "model", cfg.model)
     torch.manual_seed(seed)
     net = (
-        transformers_gpt2(config, use_cache=False)
-        if settings.library == "transformers"
-        else GPT(config)
-    ).train()
+        (
+            transformers_gpt2(config, use_cache=False)
+            if settings.library == "transformers"
+            else GPT(config)
+        )
+        .train()
+        .to(device)
+    )
 
     def loss_of(inputs: Any, targets: Any) -> Any:
         logits = net(inputs).logits if settings.library == "transformers" else net(inputs)
@@ -94,14 +98,15 @@ def train(name: str, tokens: float, seed: int, corpus: str, root: str) -> dict[s
         lr=settings.lr, betas=settings.betas, fused=True,
     )  # fmt: skip
     seconds, trained, timed = 0.0, 0, 0
+    autocast = device == "cuda" or has_bfloat16_instructions()
     for step, (inputs, targets) in enumerate(training_batches(cfg)):
         if trained >= tokens:
             break
         started = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * settings.schedule(trained / tokens, step)
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16_instructions()):
-            loss = compute(inputs, targets)
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+            loss = compute(inputs.to(device), targets.to(device))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)

@@ -1,7 +1,7 @@
 """Measure whether the best learning rate of a narrow network suits a wide one.
 
     python benchmarks/transfer.py              writes docs/results/transfer.md and its pictures
-    python benchmarks/transfer.py --seeds 3
+    python benchmarks/transfer.py --seeds 3 --jobs 7    searches of 7 networks at a time, for a GPU
     python benchmarks/transfer.py --widths 16 32 --steps 10 --rates 3 --stdout
     python benchmarks/transfer.py --stdout model.zero_init=true
 
@@ -14,9 +14,11 @@ parametrizations are the same network, which is trained once.
 import contextlib
 import io
 import math
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ class Plan:
     rates: int  # spaced by 2, around MIDDLE
     overrides: list[str]  # of the networks' and the text's settings
     folder: Path
+    jobs: int  # searches at a time
 
     @property
     def networks(self) -> list[tuple[str, int]]:
@@ -142,21 +145,24 @@ def measure(plan: Plan, check_steps: int) -> tuple[dict[str, Any], str]:
     from minigpt.reports.coordinates_page import coordinate_table, coordinates_plot, summary
 
     setting = setting_of([*plan.settings, f"optimizer.lr={CHECK_RATE}"], check_steps)
-    minutes = estimated_seconds(plan, setting.model.vocab_size) / 60
-    print(f"about {minutes:.0f} minutes, more where the best rate is at an edge", flush=True)
+    if plan.jobs == 1:
+        minutes = estimated_seconds(plan, setting.model.vocab_size) / 60
+        print(f"about {minutes:.0f} minutes, more where the best rate is at an edge", flush=True)
     started = time.perf_counter()
     checks = coordinates(setting, plan.widths)
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     losses: dict[str, dict[str, Losses]] = {name: {} for name in NAMES}
-    for name, width in plan.networks:
-        losses[name][str(width)] = search(plan, name, width)
+    with ProcessPoolExecutor(plan.jobs, multiprocessing.get_context("spawn")) as pool:
+        searches = [pool.submit(search, plan, name, width) for name, width in plan.networks]
+    for (name, width), found in zip(plan.networks, searches, strict=True):
+        losses[name][str(width)] = found.result()
         if width == BASE_WIDTH:
             losses["mup"][str(width)] = losses[name][str(width)]
     figures = {
         "machine": f"{machine_description()} ({', '.join(instructions())})",
         "overrides": plan.overrides, "widths": plan.widths, "seeds": plan.seeds,
-        "steps": plan.steps, "rates": plan.rates, "check_steps": check_steps,
+        "steps": plan.steps, "rates": plan.rates, "jobs": plan.jobs, "check_steps": check_steps,
         "vocabulary": setting.model.vocab_size, "check_seconds": seconds,
         "search_seconds": time.perf_counter() - started,
         "check_summary": summary(checks),
@@ -251,8 +257,8 @@ of {moved["standard"]:.2g} under `standard`.
 {CONTEXT} characters of Python's standard library, 2 blocks of 4 heads, a vocabulary of
 {figures["vocabulary"]:,}, {seeds}. {figures["rates"]} rates spaced by 2, further ones where the
 best was at an edge, then those a factor of sqrt 2 from the best; it took
-{figures["search_seconds"] / 60:.0f} minutes. At width {BASE_WIDTH} both parametrizations are the
-same network, which was trained once.
+{figures["search_seconds"] / 60:.0f} minutes, {figures["jobs"]} at a time. At width {BASE_WIDTH}
+both parametrizations are the same network, which was trained once.
 
 ![Held-out loss over the learning rate](transfer.svg)
 
@@ -287,6 +293,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--widths", nargs="+", type=int, default=[64, 128, 256, 512])
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="networks at a time")
     parser.add_argument("--steps", type=int, default=300, help="of each run")
     parser.add_argument("--rates", type=int, default=5, help="learning rates spaced by 2")
     parser.add_argument("--check-steps", type=int, default=10, help="of the coordinate check")
@@ -296,7 +303,8 @@ def main() -> None:
         parser.error("it takes at least two --widths, one of --seeds and three --rates")
     share_cores()  # before torch is imported
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(args.widths, args.seeds, args.steps, args.rates, args.overrides, Path(folder))
+        plan = Plan(args.widths, args.seeds, args.steps, args.rates, args.overrides, Path(folder),
+                    args.jobs)  # fmt: skip
         figures, check_plot = measure(plan, args.check_steps)
     publish("transfer", page(figures), args.stdout, figures)
     if not args.stdout:
