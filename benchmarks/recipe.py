@@ -55,7 +55,11 @@ PARTS = [
     Part("SwiGLU", ["model.activation=swiglu"]),
     Part("zero initialisation", ["model.zero_init=true"], ["model.zero_init=false"]),
     Part("soft cap of logits", ["model.logit_softcap=15"]),
-    Part("embedding shortcuts", ["model.embedding_shortcuts=true"]),
+    Part(
+        "embedding shortcuts",
+        ["model.embedding_shortcuts=true"],
+        ["model.embedding_shortcuts=false"],
+    ),
     Part("bigram embeddings", ["model.bigram_embeddings=8192"]),
     Part("weight averaging", ["callbacks=weight_average", "callbacks.weight_average.decay=0.99"]),
 ]
@@ -172,8 +176,9 @@ def run_study(args: Any, results: dict[str, Any]) -> None:
     """Train what is missing of a study, seed by seed, and keep each run's figures."""
     variants_of, tokens = STUDIES[args.study]
     args.tokens = args.tokens or tokens
-    study = results.setdefault(args.study, {"tokens": args.tokens, "runs": {}})
-    study["machine"] = machine_description()
+    study = results.setdefault(args.study, {"tokens": args.tokens, "machines": [], "runs": {}})
+    if machine_description() not in study["machines"]:
+        study["machines"].append(machine_description())
     missing = [
         (name, typed, seed)
         for seed in args.seeds

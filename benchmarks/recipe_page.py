@@ -57,7 +57,7 @@ def _whole(study: dict[str, Any], speed: dict[str, Runs]) -> str:
         )
     return f"""{_conclusion(runs, speed)}
 
-`python benchmarks/recipe.py whole CORPUS` on {study["machine"]}. Each run ends its schedule at its
+`python benchmarks/recipe.py whole CORPUS` on {_machines(study)}. Each run ends its schedule at its
 last token. Loss in nats a token depends on the tokenizer, bits per byte do not. Errors are standard
 errors over the seeds. Seconds are of training, without validation: the tokens over the speed
 [measured below](#speed).
@@ -115,7 +115,7 @@ def _rivals(study: dict[str, Any], speed: dict[str, Runs]) -> str:
         )
     return f"""## Against what one would otherwise use
 
-`python benchmarks/recipe.py rivals CORPUS` on {study["machine"]}. All sides have report B's shape
+`python benchmarks/recipe.py rivals CORPUS` on {_machines(study)}. All sides have report B's shape
 and train on the same text for the same time: a rival gets the tokens that it trains on in the time
 of our run, at the speeds [measured below](#speed). The rivals have GPT-2's tokenizer,
 tied weights, AdamW, and their best precision, compiled without its time counting
@@ -134,7 +134,7 @@ def _speed(study: dict[str, Any]) -> str:
         rows.append([name, spread(speeds, ",.0f"), str(len(rounds))])
     return f"""## Speed
 
-`python benchmarks/recipe.py speed CORPUS` on {study["machine"]}, the sides in turns; median (least
+`python benchmarks/recipe.py speed CORPUS` on {_machines(study)}, the sides in turns; median (least
 to most).
 
 {markdown_table(rows)}
@@ -164,7 +164,7 @@ def _parts(study: dict[str, Any]) -> str:
         )
     return f"""## Each part
 
-`python benchmarks/recipe.py parts CORPUS` on {study["machine"]}: {study["tokens"]:,.0f} tokens of
+`python benchmarks/recipe.py parts CORPUS` on {_machines(study)}: {study["tokens"]:,.0f} tokens of
 own byte-pair encodings of 8,192, report B's baseline. Differences of the held-out loss in nats a
 token, paired by seed, with standard errors; below zero is better. A part that is in the recipe
 should cost something when it is taken out, and one that is not should gain nothing when it is
@@ -172,6 +172,10 @@ added.
 
 {markdown_table(rows)}
 """
+
+
+def _machines(study: dict[str, Any]) -> str:
+    return " and ".join(study["machines"])
 
 
 def _seconds(runs: Runs, speed: dict[str, Runs], name: str) -> float:
