@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from minigpt.command_lines import hydra_value, quoted_override, resume_command, sweep_command
-from tests.conftest import REPOSITORY
+from minigpt.training.lit_gpt import LitGPT
 
 NAMES = ["a b", "x=1,y=2", "p(1)", "[q]"]
 NASTY = [*NAMES, "plain", "a'b", 'a"b', "a\\", "a\\\\", 'a\\"', "{c:d}", "~x", "a:b", "#", "$x",
@@ -54,40 +55,34 @@ def test_an_override_that_quotes_cannot_mend_gets_no_advice():
     assert quoted_override("(=3") is None
 
 
-STOP_EARLY = (
-    "import os, signal, sys\n"
-    f"sys.path.insert(0, {str(REPOSITORY)!r})\n"
-    "from minigpt.training.lit_gpt import LitGPT\n"
-    "step = LitGPT.training_step\n"
-    "def stopping(self, batch, i):\n"
-    "    if self.global_step == 1: os.kill(os.getpid(), signal.SIGTERM)\n"
-    "    return step(self, batch, i)\n"
-    "LitGPT.training_step = stopping\n"
-    "from minigpt.commands.train import main\n"
-    "main()"
-)
-
-
 @pytest.mark.parametrize("name", NAMES[:2])
 @pytest.mark.parametrize("kind", ["run", "sweep"])
-def test_the_command_that_a_stopped_run_prints_continues_it_in_a_shell(tiny, tmp_path, name, kind):
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    (tmp_path / "train.py").symlink_to(REPOSITORY / "train.py")
+def test_the_command_that_a_stopped_run_prints_continues_it_in_a_shell(
+    tiny, type_train, tmp_path, monkeypatch, name, kind
+):
+    step = LitGPT.training_step
+
+    def stopping(self, batch, batch_idx):
+        if self.global_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
     many = ["-m", "seed=1,2"] if kind == "sweep" else []
-    words = [*many, *tiny, "trainer.max_epochs=1", "trainer.limit_train_batches=3",
-             f"hydra.{kind}.dir={hydra_value(name)}"]  # fmt: skip
-    stopped = subprocess.run(
-        [sys.executable, "-c", STOP_EARLY, *words], cwd=tmp_path, env=environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert stopped.returncode == 143, stopped.stderr
-    command = stopped.stderr.splitlines()[-1].partition(" with: ")[2]
-    script = command.replace("python ", f"{shlex.quote(sys.executable)} ", 1)
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    with monkeypatch.context() as context:
+        context.setattr(LitGPT, "training_step", stopping)
+        stopped = type_train(
+            *many, *tiny, "trainer.max_epochs=1", "trainer.limit_train_batches=3",
+            f"hydra.{kind}.dir={hydra_value(name)}",
+        )  # fmt: skip
+    assert stopped.code == 143, stopped.err
+    command = stopped.err.splitlines()[-1].partition(" with: ")[2]
+    assert command.startswith("python train.py ")
+    words = subprocess.run(
+        ["bash", "-c", command.replace("python train.py", r"printf '%s\0'", 1)],
+        capture_output=True, text=True, check=True,
+    ).stdout.split("\0")[:-1]  # fmt: skip
+    continued = type_train(*words)
+    assert continued.code == 0, continued.err
     summaries = list((tmp_path / name).rglob("summary.json"))
     assert len(summaries) == (2 if kind == "sweep" else 1)
     assert all('"status": "finished"' in path.read_text() for path in summaries)

@@ -38,6 +38,15 @@ def table(folder):
     return {row["run"]: {k: v for k, v in row.items() if k not in timed} for row in rows}
 
 
+def run_code(code, arguments, folder):
+    """The exit status of a process that runs some code."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, check=False
+    ).returncode
+
+
 def test_a_sweep_ends_with_its_report(tiny, type_train, tmp_path):
     typed = type_train("-m", *tiny, *SHORT, "optimizer.lr=1e-3,1e-2", "model.n_embd=16,32", HERE)
     assert (typed.code, typed.err) == (0, "")
@@ -174,8 +183,8 @@ def test_a_sweep_is_checked_with_the_users_own_config_folder(tiny, type_train, t
     assert jobs(tmp_path / "sweep") == ["0-seed=1", "1-seed=2"]
 
 
-def test_a_killed_sweep_started_again_ends_as_an_undisturbed_one(tiny, tmp_path):
-    sweep = [*tiny, "model.dropout=0.2", "seed=1,2,3", "trainer.max_epochs=3",
+def test_a_killed_sweep_started_again_ends_as_an_undisturbed_one(tiny, type_train, tmp_path):
+    sweep = ["-m", *tiny, "model.dropout=0.2", "seed=1,2,3", "trainer.max_epochs=3",
              "trainer.limit_train_batches=5"]  # fmt: skip
     kill = (
         "import os, signal, sys, train\n"
@@ -184,22 +193,14 @@ def test_a_killed_sweep_started_again_ends_as_an_undisturbed_one(tiny, tmp_path)
         "def killed(self, batch, i):\n"
         "    if self.seed == 2 and self.global_step == 12: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return step(self, batch, i)\n"
-        "{}LitGPT.training_step = killed\n"
+        "LitGPT.training_step = killed\n"
         "train.main()"
     )
-
-    def run(name, comment):
-        return subprocess.run(
-            [sys.executable, "-c", kill.format(comment), "-m", *sweep, f"hydra.sweep.dir={name}"],
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True,
-            text=True, check=False,
-        )  # fmt: skip
-
-    assert run("whole", "#").returncode == 0
-    assert run("killed", "").returncode == -signal.SIGKILL
-    again = run("killed", "#")
-    assert again.returncode == 0, again.stderr
-    assert "job 0-seed=1 is finished already" in again.stderr
+    assert type_train(*sweep, "hydra.sweep.dir=whole").code == 0
+    assert run_code(kill, [*sweep, "hydra.sweep.dir=killed"], tmp_path) == -signal.SIGKILL
+    again = type_train(*sweep, "hydra.sweep.dir=killed")
+    assert again.code == 0, again.err
+    assert "job 0-seed=1 is finished already" in again.err
     assert table(tmp_path / "killed") == table(tmp_path / "whole")
     for name in jobs(tmp_path / "whole"):
         ours, theirs = (
@@ -274,7 +275,7 @@ def test_optuna_searches_for_the_fewest_held_out_bits_per_byte(tiny, type_train,
     assert f"best_value: {min(run.val_bits for run in runs)}" in best
 
 
-def test_a_killed_search_continues_the_study_in_its_database(tiny, tmp_path):
+def test_a_killed_search_continues_the_study_in_its_database(tiny, type_train, tmp_path):
     kill = (
         "import os, signal, sys, train\n"
         "from pathlib import Path\n"
@@ -284,7 +285,7 @@ def test_a_killed_search_continues_the_study_in_its_database(tiny, tmp_path):
         "    jobs = [path for path in Path('sweep').iterdir() if path.is_dir()]\n"
         "    if len(jobs) == 2 and i == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return step(self, batch, i)\n"
-        "{}LitGPT.training_step = killed\n"
+        "LitGPT.training_step = killed\n"
         "train.main()"
     )
     search = [
@@ -293,24 +294,17 @@ def test_a_killed_search_continues_the_study_in_its_database(tiny, tmp_path):
         "hydra.sweeper.params={optimizer.lr: 'tag(log, interval(1e-4, 1e-1))'}",
     ]  # fmt: skip
 
-    def run(comment):
-        return subprocess.run(
-            [sys.executable, "-c", kill.format(comment), *search], cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-
     def trials(state):
         with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as study:
             query = "select count(*) from trials where state = ?"
             return study.execute(query, [state]).fetchone()[0]
 
-    assert run("").returncode == -signal.SIGKILL
+    assert run_code(kill, search, tmp_path) == -signal.SIGKILL
     assert (trials("COMPLETE"), trials("RUNNING")) == (1, 1)
-    again = run("#")
-    assert again.returncode == 0, again.stderr
+    again = type_train(*search)
+    assert again.code == 0, again.err
     assert trials("COMPLETE") == 4
-    assert "is finished already" in again.stderr  # the same seed proposes it again
+    assert "is finished already" in again.err  # the same seed proposes it again
     assert {row["status"] for row in table(tmp_path / "sweep").values()} == {"finished"}
 
 
