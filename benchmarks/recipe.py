@@ -107,7 +107,7 @@ STUDIES = {
     "parts": (small, 4e5),
     "speed": (short, 1.6e5),
     "whole": (whole, 3.75e6),
-    "rivals": (equal_time, 1e6),
+    "rivals": (equal_time, 3.75e6),
 }
 
 
