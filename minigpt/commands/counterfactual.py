@@ -15,9 +15,10 @@ from minigpt.evaluation.counterfactual import (
     subset_runs,
     write_counterfactual,
 )
-from minigpt.reports.compared_runs import ComparedRun, differing_keys, find_runs
+from minigpt.reports.compared_runs import ComparedRun, find_runs
 from minigpt.reports.comparison import compare
 from minigpt.reports.counterfactual import counterfactual_section, sentences
+from minigpt.reports.differing_keys import differing_keys
 from minigpt.reproductions.all_reports import REPRODUCTIONS
 
 # What the runs of a sweep may differ in.

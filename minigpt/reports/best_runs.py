@@ -31,8 +31,8 @@ def best_sentences(groups: Sequence[Group], measure: Measure) -> list[str]:
     if not others:
         return [best]
     known = [place for place in others if not math.isnan(place.corrected_p)]
-    seeds = any(place.difference.covers_seeds for place in known if place.difference)
-    chance = "chance" if seeds else "chance over documents"
+    one_seed = [p for p in known if p.difference and not p.difference.covers_seeds]
+    chance = "chance over documents" if len(one_seed) == len(known) else "chance"
     if not known:
         return [
             f"{best} Whether the others are worse is not known: with one seed, and without figures "
@@ -47,24 +47,31 @@ def best_sentences(groups: Sequence[Group], measure: Measure) -> list[str]:
         verdict = f"Not told apart from the best: {', '.join(tied)} ({count}){rest}."
     else:
         verdict = f"Nothing else is as good: all others are worse by more than {chance} ({count})."
-    return [best, verdict, *_reach(known, measure)]
+    sentences = [best, verdict, *_reach(known, measure)]
+    if one_seed:
+        trained = (
+            "each setting was trained with one"
+            if len(one_seed) == len(others)
+            else "the best was trained with one, and so were "
+            + ", ".join(label(groups[place.index]) for place in one_seed)
+        )
+        sentences.append(
+            f"Seeds are not covered: {trained}, and another seed may change the order "
+            "(seed=1,2,3 trains three)."
+        )
+    return sentences
 
 
 def _reach(places: Sequence[Standing], measure: Measure) -> list[str]:
     """The least difference from the best that would mostly have been seen: the median of theirs."""
     differences = [place.difference for place in places if place.difference is not None]
+    differences = [each for each in differences if each.covers_seeds] or differences
     differences.sort(key=lambda difference: difference.detectable)
     typical = differences[len(differences) // 2]
-    sentences = [
+    return [
         f"A setting that is {measure.amount(typical.detectable)} worse than the best would mostly "
         f"have been seen, a smaller difference may be there unseen ({chance_of(typical)})."
     ]
-    if not typical.covers_seeds:
-        sentences.append(
-            "Seeds are not covered: each setting was trained with one, and another seed may change "
-            "the order (seed=1,2,3 trains three)."
-        )
-    return sentences
 
 
 def standings_section(groups: Sequence[Group], measure: Measure) -> Section | None:
@@ -74,9 +81,8 @@ def standings_section(groups: Sequence[Group], measure: Measure) -> Section | No
     places = standings([group.repeats for group in groups])
     if all(math.isnan(place.corrected_p) for place in places):
         return None
-    name = f"{measure.name} (nats)" if measure is NATS else measure.name
-    columns = ["setting", "seeds", name, "above the lowest", "95% interval", "p, corrected",
-               "verdict", "would be seen"]  # fmt: skip
+    columns = ["setting", "seeds", measure.title, "above the lowest", "95% interval",
+               "p, corrected", "verdict", "would be seen"]  # fmt: skip
     rows = [_row(groups[place.index], place, measure) for place in places]
     return Section("Which settings are best", columns, rows, [], NOTE)
 

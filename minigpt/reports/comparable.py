@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jaxtyping import Float
 from numpy import ndarray
@@ -36,9 +37,16 @@ class Comparable:
     measure: Measure  # BITS where their tokenizers differ, else NATS
     remarks: list[str]
 
+    @property
+    def figures(self) -> dict[Path, float]:
+        """Run folder -> the figure that its run is ranked by."""
+        return {each.run.folder.path: each.figure for each in self.ranked}
 
-def tokenizers_differ(runs: Sequence[ComparedRun]) -> bool:
-    return len({run.tokenizer for run in runs if run.tokenizer}) > 1
+
+def measure_of(runs: Sequence[ComparedRun]) -> Measure:
+    """BITS if the tokenizers of the finished runs differ, else NATS."""
+    tokenizers = {run.tokenizer for run in runs if run.is_finished and run.tokenizer}
+    return BITS if len(tokenizers) > 1 else NATS
 
 
 def comparable(runs: Sequence[ComparedRun]) -> Comparable:
@@ -48,7 +56,7 @@ def comparable(runs: Sequence[ComparedRun]) -> Comparable:
     own. Otherwise it is that of the best validation.
     """
     finished = [run for run in runs if run.is_finished and not math.isnan(run.val_loss)]
-    measure = BITS if tokenizers_differ(finished) else NATS
+    measure = measure_of(finished)
     remarks = []
     if measure is BITS:
         names = sorted({run.summary.tokenizer.name for run in finished if run.summary.tokenizer})

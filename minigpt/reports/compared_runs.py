@@ -1,4 +1,4 @@
-"""Run folders -> their settings, their figures, and the keys in which they differ."""
+"""Run folders -> their settings and their figures."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from minigpt.batches.warmup import BatchSizes, BatchWarmup
 from minigpt.config import build
 from minigpt.errors import UserError
 from minigpt.evaluation.document_table import DocumentTable, read_documents
@@ -19,9 +20,6 @@ from minigpt.runs.summary import HeldOutText, Status, Summary
 # Keys that do not affect training: where a run writes and what it shows.
 PLUMBING = ("name", "run_dir", "resume", "callbacks.", "logger.", "data.root",
             "data.eval_batch_size", "trainer.log_every_n_steps", "trainer.enable_")  # fmt: skip
-
-# Keys whose default is the value of another key.
-FOLLOWING = {"model.embd_dropout": "model.dropout", "data.stride": "model.block_size"}
 
 Point = tuple[float, float, float, float]  # step, tokens, seconds of training, value
 
@@ -127,22 +125,31 @@ class ComparedRun:
         """The metrics, one row per logged step."""
         return read_metrics(self.folder.metrics)
 
+    def _tokens_at(self, step: float) -> float:
+        """Tokens seen after a step: the same for each, or growing with the batches."""
+        steps, tokens_seen = self.summary.steps, self.summary.tokens_seen
+        batch = self.settings["data.batch_size"]
+        if not steps or not tokens_seen:  # the run has logged nothing yet
+            return float(step * batch * self.settings["model.block_size"])
+        start = self.settings.get("data.batch_warmup.start")
+        if start is None:
+            return step * tokens_seen / steps
+        warmup = BatchWarmup(start, self.settings["data.batch_warmup.steps"])
+        blocks = BatchSizes(warmup, batch).before
+        return tokens_seen * blocks(int(step)) / blocks(steps)
+
     def series(self, metric: str) -> list[Point]:
         """The points at which a metric was logged; seconds follow from the logged speed."""
-        steps, tokens_seen = self.summary.steps, self.summary.tokens_seen
-        if steps > 0 and tokens_seen > 0:
-            per_step = tokens_seen / steps
-        else:  # the run has logged nothing yet
-            per_step = float(self.settings["data.batch_size"] * self.settings["model.block_size"])
         points: list[Point] = []
-        seconds, last_step = 0.0, 0.0
+        seconds, last_tokens = 0.0, 0.0
         for row in self.history:
             step = row["step"]
+            tokens = self._tokens_at(step)
             if row.get("tokens_per_second"):
-                seconds += (step - last_step) * per_step / row["tokens_per_second"]
-                last_step = step
+                seconds += (tokens - last_tokens) / row["tokens_per_second"]
+                last_tokens = tokens
             if metric in row:
-                points.append((step, step * per_step, seconds, row[metric]))
+                points.append((step, tokens, seconds, row[metric]))
         return points
 
 
@@ -194,20 +201,3 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     """A sort key that puts job 10 after job 9."""
     return [(int(part.partition("-")[0]), part) if part.partition("-")[0].isdigit() else (0, part)
             for part in path.parts]  # fmt: skip
-
-
-def differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
-    """The keys of the configuration that are not the same in all runs, most important first.
-
-    A key that defaults to another key's value is left out where both change together.
-    """
-    keys = dict.fromkeys(key for run in runs for key in run.settings)
-    values = {key: [run.settings.get(key) for run in runs] for key in keys}
-    changed = [key for key, column in values.items() if any(v != column[0] for v in column)]
-    kept = [key for key in changed if values[key] != values.get(FOLLOWING.get(key, ""))]
-    return sorted(kept, key=_importance)
-
-
-def _importance(key: str) -> tuple[int, str]:
-    first = ["optimizer.lr", "model.n_embd", "model.n_layer", "model.n_head", "data.batch_size"]
-    return (first.index(key) if key in first else len(first) + (key == "seed"), key)

@@ -15,8 +15,9 @@ from minigpt.evaluation.counterfactual import read_counterfactual
 from minigpt.model.loss import perplexity
 from minigpt.reports.best_runs import standing_figures
 from minigpt.reports.comparable import best_first, comparable
-from minigpt.reports.compared_runs import ComparedRun, differing_keys, find_runs
+from minigpt.reports.compared_runs import ComparedRun, find_runs
 from minigpt.reports.counterfactual import counterfactual_section
+from minigpt.reports.differing_keys import differing_keys
 from minigpt.reports.findings import comparable_groups, findings
 from minigpt.reports.learning_rates import learning_rate_section
 from minigpt.reports.pages import html, markdown, page_content
@@ -44,7 +45,8 @@ def compare(
     write_file(out / "runs.csv", runs_csv(runs, keys))
     write_file(out / "report.md", markdown(content))
     write_file(out / "report.html", html(runs, content))
-    write_file(out / "curves.svg", curves(runs, ink="#444444"))
+    if drawn := curves(runs, ink="#444444"):
+        write_file(out / "curves.svg", drawn)
     return runs
 
 

@@ -18,6 +18,11 @@ class Measure:
     less: str
     more: str
 
+    @property
+    def title(self) -> str:
+        """Of an axis or a column."""
+        return self.name if self.name == self.unit else f"{self.name} ({self.unit})"
+
     def amount(self, value: float) -> str:
         """Its size with the unit: `0.012 nats`."""
         return f"{abs(value):{self.form}} {self.unit}"

@@ -8,8 +8,9 @@ from typing import Any
 
 from minigpt.reports.best_runs import best_sentences, label
 from minigpt.reports.comparable import Comparable, comparable
-from minigpt.reports.compared_runs import ComparedRun, differing_keys
+from minigpt.reports.compared_runs import ComparedRun
 from minigpt.reports.differences import NATS, Measure, effect_sentence
+from minigpt.reports.differing_keys import differing_keys
 from minigpt.runs.summary import Status
 from minigpt.statistics.effects import Group, Observation, effects, group_by_settings
 from minigpt.statistics.holm import holm

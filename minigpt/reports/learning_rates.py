@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minigpt.reports.compared_runs import ComparedRun, differing_keys
+from minigpt.reports.compared_runs import ComparedRun
+from minigpt.reports.differing_keys import differing_keys
 from minigpt.reports.learning_rates_plot import Curve, learning_rates_plot
 from minigpt.reports.reproduction import Section
 from minigpt.reports.text import setting

@@ -1,6 +1,5 @@
 """The comparison as a page: HTML that needs no network, and Markdown."""
 
-import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -71,19 +70,20 @@ def command_again(run: ComparedRun) -> str:
 
 
 def html(runs: Sequence[ComparedRun], content: dict[str, Any]) -> str:
+    among = comparable(runs)
+    ranked = [each.run for each in among.ranked]
+    kinds = ["best" if run in ranked[:1] else "" if run.is_finished else "bad" for run in runs]
     rows = [
-        {"cells": cells, "kind": "best" if i == 0 else "" if run.is_finished else "bad"}
-        for i, (run, cells) in enumerate(zip(runs, content["cells"], strict=True))
+        {"cells": cells, "kind": kind} for kind, cells in zip(kinds, content["cells"], strict=True)
     ]
     axes = ("optimizer.lr", "model.n_embd")
-    measured = [run for run in runs if run.is_finished and math.isfinite(run.val_loss)]
-    both = all(len({run.settings.get(key) for run in measured}) > 1 for key in axes)
+    both = all(len({run.settings.get(key) for run in ranked}) > 1 for key in axes)
     return template("report.html.jinja").render(
         **content,
         rows=rows,
         curves=curves(runs),
-        costs=costs(runs),
-        heat_map=heat_map(measured, *axes) if both else "",
+        costs=costs(runs, among),
+        heat_map=heat_map(among, *axes) if both else "",
     )
 
 

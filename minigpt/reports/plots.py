@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from minigpt.reports.comparable import tokenizers_differ
+from minigpt.reports.comparable import Comparable, measure_of
 from minigpt.reports.compared_runs import ComparedRun, Point
+from minigpt.reports.differences import BITS
 from minigpt.statistics.pareto import pareto_front
 
 # The palette of Okabe and Ito (2008) for colour-blind readers, without its black.
@@ -42,16 +43,18 @@ STYLE: Any = {
 
 
 def curves(runs: Sequence[ComparedRun], ink: str | None = None) -> str:
-    """Training and held-out loss over steps, tokens and training time.
+    """Training and held-out loss over steps, tokens and training time; empty without metrics.
 
     ink: the text colour, for a file; None gives an element in the text colour of its page.
     """
+    if not any(run.history for run in runs):
+        return ""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 6.4), layout="constrained")
         panels = figure.subplots(2, 3, sharey="row")
         held_out = (
             ("held-out bits per byte", "val/bits_per_byte")
-            if tokenizers_differ(runs)
+            if measure_of(runs) is BITS
             else ("held-out loss (nats)", "val/loss")
         )
         rows = (("training loss (nats)", "train/loss"), held_out)
@@ -113,22 +116,14 @@ def _losses_only(axes: Axes, values: list[float]) -> None:
         axes.set_ylim(low - room, high + room)
 
 
-def _held_out(runs: Sequence[ComparedRun]) -> tuple[list[float], str]:
-    """The figure of each run that may stand beside the others', and what it is."""
-    if tokenizers_differ(runs):
-        return [run.bits_per_byte for run in runs], "bits per byte"
-    return [run.val_loss for run in runs], "held-out loss (nats)"
-
-
-def heat_map(runs: Sequence[ComparedRun], rows: str, columns: str) -> str:
-    """The best held-out figure over two swept keys; a cell of several runs shows the lowest."""
+def heat_map(among: Comparable, rows: str, columns: str) -> str:
+    """The ranked figure over two swept keys; a cell of several runs shows the lowest."""
     cells: dict[tuple[float, float], float] = {}
-    figures, name = _held_out(runs)
-    for run, held_out in zip(runs, figures, strict=True):
-        at = (run.settings.get(rows), run.settings.get(columns))
-        if all(isinstance(value, int | float) for value in at) and math.isfinite(held_out):
+    for each in among.ranked:
+        at = (each.run.settings.get(rows), each.run.settings.get(columns))
+        if all(isinstance(value, int | float) for value in at):
             key = (float(at[0]), float(at[1]))  # type: ignore[arg-type]
-            cells[key] = min(held_out, cells.get(key, math.inf))
+            cells[key] = min(each.figure, cells.get(key, math.inf))
     ys, xs = sorted({y for y, _ in cells}), sorted({x for _, x in cells})
     grid = [[cells.get((y, x), math.nan) for x in xs] for y in ys]
     with mpl.rc_context(STYLE):
@@ -146,15 +141,19 @@ def heat_map(runs: Sequence[ComparedRun], rows: str, columns: str) -> str:
                 xs.index(x), ys.index(y), f"{loss:.3f}", ha="center", va="center",
                 color="#ffffff" if loss < middle else "#000000",
             )  # fmt: skip
-        figure.colorbar(image, ax=axes, label=f"lowest {name}")
+        figure.colorbar(image, ax=axes, label=f"lowest {among.measure.title}")
         return svg(figure, None)
 
 
-def costs(runs: Sequence[ComparedRun]) -> str:
-    """The best held-out figure against parameters and against compute, with the Pareto front."""
-    finished = [run for run in runs if run.is_finished]
-    figures, name = _held_out(finished)
-    shown = [(run, y) for run, y in zip(finished, figures, strict=True) if math.isfinite(y)]
+def costs(runs: Sequence[ComparedRun], among: Comparable) -> str:
+    """The ranked figure against parameters and against compute, with the Pareto front.
+
+    runs: in the order of their colours in the curves. Empty where no run is ranked.
+    """
+    figures = among.figures
+    if not figures:
+        return ""
+    shown = [(run, figures[run.folder.path]) for run in runs if run.folder.path in figures]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
@@ -168,7 +167,8 @@ def costs(runs: Sequence[ComparedRun]) -> str:
             if len(front) > 1:
                 axes.step(*zip(*front, strict=True), where="post", color=INK, linewidth=0.8,
                           linestyle="--", label="Pareto front")  # fmt: skip
-            for number, (run, y) in enumerate(zip(finished, figures, strict=True)):
+            for number, run in enumerate(runs):
+                y = figures.get(run.folder.path, math.nan)
                 if math.isfinite(y) and math.isfinite(getattr(run, cost)):
                     colour = COLOURS[number % len(COLOURS)] if number < NAMED else "#888888"
                     axes.plot(getattr(run, cost), y, "o", color=colour, markersize=6)
@@ -184,7 +184,7 @@ def costs(runs: Sequence[ComparedRun]) -> str:
             if len(shown) <= 12:
                 _name_points(axes, points, [run.name for run, _ in shown])
             axes.set_xlabel(label)
-        panels[0].set_ylabel(f"best {name}")
+        panels[0].set_ylabel(among.measure.title)
         return svg(figure, None)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigpt.errors import UserError
-from minigpt.reports.compared_runs import ComparedRun, differing_keys
+from minigpt.reports.compared_runs import ComparedRun
+from minigpt.reports.differing_keys import differing_keys
 from minigpt.statistics.scaling_bootstrap import (
     LEAST_BUDGETS,
     LEAST_RUNS,

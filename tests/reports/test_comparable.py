@@ -3,10 +3,14 @@
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.reports.comparable import best_first
+from minigpt.reports.comparable import best_first, comparable, measure_of
 from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.comparison import compare
+from minigpt.reports.differences import NATS
 from minigpt.reports.findings import findings
+from minigpt.reports.plots import costs
+from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.summary import Status
 from tests.written_runs import write_documents, write_run
 
 LOSSES = [5.0, 3.0, 6.5, 4.0, 5.5]  # of five documents, far from each other
@@ -37,6 +41,21 @@ def test_a_difference_is_paired_over_documents_and_one_seed_is_said_not_to_be_co
     effect = next(line for line in said if line.startswith("optimizer.lr"))
     assert "0.197 nats higher (95% interval 0.178 to 0.216)" in effect
     assert "5 documents and one seed, so the interval does not cover seeds; p < 0.001" in effect
+
+
+def test_settings_of_one_seed_are_named_beside_those_of_several(tmp_path):
+    for name, lr, loss, seed in (("a", 1e-3, 4.0, 1), ("b", 2e-3, 4.3, 1), ("c", 4e-3, 4.5, 1),
+                                 ("d", 4e-3, 4.52, 2), ("e", 4e-3, 4.48, 3)):  # fmt: skip
+        write_run(tmp_path / name, loss, optimizer__lr=lr, seed=seed)
+        noise = [0.01 * (i + ord(name)) % 0.03 for i in range(5)]
+        write_documents(tmp_path / name, [loss + n for n in noise])
+    said = said_of(tmp_path)
+    assert (
+        "Seeds are not covered: the best was trained with one, and so were b, and another "
+        "seed may change the order (seed=1,2,3 trains three)."
+    ) in said
+    assert any(line.startswith("Nothing else is as good: all others are worse by more than chance "
+                               "(corrected for 2") for line in said)  # fmt: skip
 
 
 def test_documents_that_differ_between_runs_are_refused_with_the_difference(tmp_path):
@@ -72,6 +91,17 @@ def two_tokenizers(tmp_path):
     return tmp_path
 
 
+def test_a_failed_run_of_another_tokenizer_does_not_change_the_measure(two_tokenizers):
+    letters = RunFolder(two_tokenizers / "letters")
+    letters.write_summary(letters.read_summary().model_copy(update={"status": Status.FAILED}))
+    runs = best_first(find_runs([two_tokenizers]))
+    assert measure_of(runs) is NATS
+    drawn = costs(runs, comparable(runs))
+    assert ">held-out loss (nats)<" in drawn
+    assert ">words<" in drawn
+    assert ">letters<" not in drawn
+
+
 def test_runs_of_different_tokenizers_are_ranked_by_bits_per_byte_and_it_is_said_why(
     two_tokenizers, tmp_path
 ):
@@ -89,7 +119,7 @@ def test_runs_of_different_tokenizers_are_ranked_by_bits_per_byte_and_it_is_said
     runs = compare([two_tokenizers], tmp_path / "out")
     assert [run.name for run in runs] == ["words", "letters"]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "best bits per byte" in page
+    assert ">bits per byte<" in page
     assert "held-out bits per byte" in page
     assert "held-out loss (nats)" not in page
     assert "their heights cannot be compared" in page

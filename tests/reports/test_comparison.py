@@ -10,9 +10,10 @@ import sys
 import pytest
 
 from minigpt.errors import UserError
-from minigpt.reports.comparable import best_first
-from minigpt.reports.compared_runs import differing_keys, find_runs
+from minigpt.reports.comparable import best_first, comparable
+from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.comparison import compare
+from minigpt.reports.differing_keys import differing_keys
 from minigpt.reports.findings import findings
 from minigpt.reports.plots import costs, heat_map
 from minigpt.reports.tables import comparison_table
@@ -289,10 +290,25 @@ def test_the_command_to_run_again_is_quoted_for_the_shell(tmp_path):
     assert done.stdout.split("\0")[:-1] == ["train.py", *overrides]
 
 
+def test_the_tokens_of_a_step_grow_with_the_batches(tmp_path):
+    write_run(tmp_path / "run", 3.0)  # 100 steps of 4,096 tokens
+    config = RunFolder(tmp_path / "run").read_config()
+    config["data"]["batch_warmup"] = {"start": 8, "steps": 60}
+    RunFolder(tmp_path / "run").write_config(config)
+    (run,) = find_runs([tmp_path])
+    tokens = {step: tokens for step, tokens, _, _ in run.series("val/loss")}
+    blocks = [8 + 24 * i // 60 for i in range(60)] + [32] * 40
+    assert tokens == {
+        step: pytest.approx(409_600 * sum(blocks[: int(step)]) / sum(blocks)) for step in tokens
+    }
+    assert len(tokens) > 1
+
+
 def test_names_of_runs_with_almost_the_same_loss_do_not_overlap(tmp_path):
     for name, val in (("a", 2.0), ("b", 2.001), ("c", 3.0)):
         write_run(tmp_path / name, val)
-    drawn = costs(best_first(find_runs([tmp_path])))
+    runs = best_first(find_runs([tmp_path]))
+    drawn = costs(runs, comparable(runs))
     assert [drawn.count(f">{name}<") for name in "abc"] == [2, 0, 2]  # in each of two panels
 
 
@@ -301,15 +317,22 @@ def test_a_heat_map_cell_shows_the_lowest_loss_of_its_runs_and_the_caption_says_
         for seed, val in ((1, 4.5), (2, 4.25)):
             write_run(tmp_path / f"{i}-{seed}", val, seed=seed, optimizer__lr=lr,
                       model__n_embd=n_embd)  # fmt: skip
-    drawn = heat_map(compare([tmp_path], tmp_path), "optimizer.lr", "model.n_embd")
+    runs = compare([tmp_path], tmp_path)
+    drawn = heat_map(comparable(runs), "optimizer.lr", "model.n_embd")
     assert (drawn.count(">4.250<"), drawn.count(">4.500<")) == (4, 0)
     assert ">lowest held-out loss (nats)<" in drawn
     page = (tmp_path / "report.html").read_text()
     assert "Each cell shows the lowest held-out loss of its runs." in page
 
 
-def test_costs_are_drawn_for_runs_without_a_loss_or_a_known_compute(tmp_path):
+def test_costs_are_drawn_where_a_compute_is_unknown_and_left_out_where_no_run_is_ranked(tmp_path):
     write_run(tmp_path / "failed", 2.0, status=Status.FAILED)
-    assert costs(find_runs([tmp_path])).startswith("<svg")
+    runs = compare([tmp_path], tmp_path)
+    assert costs(runs, comparable(runs)) == ""
+    page = (tmp_path / "report.html").read_text()
+    assert 'class="best"' not in page
+    assert "<h2>Loss against size and compute</h2>" not in page
     write_run(tmp_path / "unknown", 2.0, model__n_layer="x")
-    assert costs(find_runs([tmp_path])).count(">unknown<") == 1  # beside its parameters only
+    runs = find_runs([tmp_path])
+    drawn = costs(runs, comparable(runs))
+    assert drawn.count(">unknown<") == 1  # beside its parameters only
