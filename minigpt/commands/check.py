@@ -16,6 +16,7 @@ from minigpt.commands.start import with_start
 from minigpt.config import compose_config, refuse_resume
 from minigpt.errors import UserError
 from minigpt.training.build import build_parts
+from minigpt.training.callbacks.weight_average import WeightAverage
 from minigpt.training.known_parts import make_known_parts
 from minigpt.training.limits import training_batches
 
@@ -47,6 +48,8 @@ def check_config(cfg: DictConfig) -> dict[str, Any]:
         manifest.tokens["train"],
         data.config.stride,
         data.config.batch_size * trainer.world_size,
+        muon=cfg.optimizer.name == "muon",
+        averaged=any(isinstance(callback, WeightAverage) for callback in callbacks),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if counts["memory_bytes"] > memory and trainer.strategy.root_device.type == "cpu":

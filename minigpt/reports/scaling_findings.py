@@ -67,11 +67,11 @@ def reasons(scaling: Scaling) -> list[str]:
             "E is near 0, and no text can be predicted that well: these runs are too small or too "
             "short to tell where the loss ends, so trust no advice far from them."
         )
-    rising = sum(not law.falls for law in scaling.laws) / len(scaling.laws)
+    rising = 1 - len(scaling.laws) / scaling.resamples
     if rising > UNSURE:
         lines.append(
             f"In {rising:.0%} of the resamples the loss does not fall with size and tokens. The "
-            "advice leaves them out: these runs hardly tell the two apart."
+            "advice and all intervals leave them out: these runs hardly tell the two apart."
         )
     seeds = len({str(run.seed) for run in scaling.ladder.runs})
     if seeds == 1:

@@ -50,7 +50,8 @@ class Scaling:
 
     ladder: Ladder
     law: ScalingLaw
-    laws: list[ScalingLaw]  # of resamples
+    laws: list[ScalingLaw]  # of the resamples in which the loss falls with size and tokens
+    resamples: int  # in all
     operations: TokenCost  # that a token costs at each size
     deviation: float  # of measured from fitted losses, in nats, over the degrees of freedom
     held_back: HeldBack | None  # None where too few runs would be left to fit
@@ -90,6 +91,8 @@ class Scaling:
             "table": [dataclasses.asdict(advice) for advice in self.table],
             "asked": self.asked and dataclasses.asdict(self.asked),
             "overrides": self.overrides,
+            "resamples": self.resamples,
+            "resamples_that_fall": len(self.laws),
             "unique_tokens": self.ladder.unique_tokens,
             "left_out": self.ladder.left_out,
             "notes": self.ladder.notes,
@@ -115,9 +118,15 @@ def study(ladder: Ladder, budget: Budget | None = None) -> Scaling:
             "runs with minigpt compare: a learning rate may not suit its size"
         )
     seeds = [str(run.seed) for run in ladder.runs]
-    laws = bootstrap_laws(runs, seeds, law, RESAMPLES, SEED)
+    resampled = bootstrap_laws(runs, seeds, law, RESAMPLES, SEED)
+    laws = [other for other in resampled if other.falls]
+    if not laws:
+        raise UserError(
+            f"in none of {RESAMPLES} resamples of these runs does the held-out loss fall with size "
+            "and tokens, so no size can be advised; train more sizes, lengths or seeds"
+        )
     residuals = runs.losses - law.loss(runs.sizes, runs.tokens)
-    advise = Adviser(ladder, law, [other for other in laws if other.falls])
+    advise = Adviser(ladder, law, laws)
     operations = [run.flops for run in ladder.runs]
     low, high = min(operations), max(operations)
     table = [advise.by_flops(f) for f in (low, math.sqrt(low * high), high, FAR * high)]
@@ -129,7 +138,7 @@ def study(ladder: Ladder, budget: Budget | None = None) -> Scaling:
             else advise.by_flops(budget.amount)
         )
     return Scaling(
-        ladder, law, laws, advise.operations,
+        ladder, law, laws, RESAMPLES, advise.operations,
         math.sqrt(float((residuals**2).sum()) / max(1, len(residuals) - 5)),
         hold_back(ladder.runs), table, asked, nearest_network(ladder.runs, asked or table[2]),
     )  # fmt: skip

@@ -50,12 +50,12 @@ def note_other_origin(config: CorpusConfig, source: Source) -> None:
 
 
 def check_store_tokenizer(config: CorpusConfig, manifest: Manifest) -> None:
-    """Raises UserError where a store's ids are not those of the trained tokenizer that is named."""
+    """Raises UserError where a store's ids are not those of the tokenizer that is named."""
     stored, name = manifest.tokenizer, config.tokenizer or ""
     if names_a_file(name):
         is_same = named_tokenizer_file(name).tokenizer.fingerprint == stored["fingerprint"]
     else:
-        is_same = vocabulary_to_train(name) is None or name == stored["name"]
+        is_same = name in ("", stored["name"])
     if not is_same:
         raise UserError(
             f"data.tokenizer={name}: the ids of the store {config.files[0]} are those of tokenizer "

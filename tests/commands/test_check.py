@@ -7,7 +7,7 @@ import pytest
 
 from minigpt.commands.plan import estimate_memory
 from minigpt.config import build, compose_config
-from minigpt.model.gpt import GPTConfig
+from minigpt.model.gpt import GPTConfig, count_parameters
 from tests.conftest import run_folders
 
 
@@ -68,6 +68,9 @@ def test_the_memory_estimate_counts_weights_gradients_and_moments():
     assert estimate_memory(small, 1) > 4 * 4 * 13_278_976
     assert estimate_memory(large, 1) > 4 * 4 * 124_439_808
     assert estimate_memory(small, 64) > estimate_memory(small, 32)
+    plain = estimate_memory(small, 1)
+    assert estimate_memory(small, 1, averaged=True) - plain == 4 * 13_278_976
+    assert plain - estimate_memory(small, 1, muon=True) == 4 * count_parameters(small)["blocks"]
 
 
 @pytest.mark.parametrize(

@@ -376,6 +376,7 @@ def test_a_store_is_not_read_with_another_tokenizer_than_its_own(own, tmp_path):
         assert opened(store, tokenizer).folder == store.folder
     for wrong, name, tokenizer in (
         (other, "bpe-270", "bpe-300"), (other, "bpe-270", file), (plain, "gpt2", "bpe-300"),
+        (other, "bpe-270", "gpt2"), (other, "bpe-270", "char"),
     ):  # fmt: skip
         message = (
             f"data.tokenizer={tokenizer}: the ids of the store {wrong.folder} are those of "
