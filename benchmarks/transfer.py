@@ -222,9 +222,10 @@ def rate_or_width(figures: dict[str, Any], name: str) -> str:
         for rate, loss in curve.losses.items()
         if math.isclose(abs(math.log2(rate / curve.best.rate)), 0.5)
     ]
+    direction = "lowers" if gain > 0 else "raises"
     return (
-        f"Under `{name}` twice the width, each at its best rate, lowers the loss by {gain:.3f} "
-        f"nats; a rate a factor of sqrt 2 from the best raises it by "
+        f"Under `{name}` twice the width, each at its best rate, {direction} the loss by "
+        f"{abs(gain):.3f} nats; a rate a factor of sqrt 2 from the best raises it by "
         f"{sum(costs) / len(costs):.3f} on average."
     )
 

@@ -49,7 +49,7 @@ def test_a_page_has_the_movement_under_both(transfer, tmp_path):
     check = [["activation", "figure", "width 128", "width 256", "over widths"], [row]]
     figures = {
         "machine": "2 threads of a processor", "overrides": [], "widths": [128, 256],
-        "seeds": 1, "steps": 300, "rates": 5, "check_steps": 10, "vocabulary": 100,
+        "seeds": 1, "steps": 300, "rates": 5, "jobs": 1, "check_steps": 10, "vocabulary": 100,
         "check_seconds": 3.0, "search_seconds": 600.0,
         "check_summary": ["mup: the change is flat."],
         "check": {"standard": check, "mup": check},
