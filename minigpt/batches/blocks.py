@@ -25,8 +25,16 @@ def count_blocks(n_tokens: int, block_size: int, stride: int) -> int:
 
 
 def count_batches(n_blocks: int, batch_size: int) -> int:
-    """Batches of an epoch; the last one may be smaller. batch_size: of all processes together."""
+    """Batches of an epoch; the last one may be smaller."""
     return math.ceil(n_blocks / batch_size)
+
+
+def rows_of_rank(rows: int, rank: int, world_size: int) -> range:
+    """The rows of a batch that one of several processes trains on; none where there are too few.
+
+    5 rows over 2 processes: 0 to 1, and 2 to 4.
+    """
+    return range(rows * rank // world_size, rows * (rank + 1) // world_size)
 
 
 class Blocks:

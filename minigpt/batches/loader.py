@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from minigpt.batches.blocks import Blocks, count_batches
+from minigpt.batches.blocks import Blocks, count_batches, rows_of_rank
 from minigpt.batches.device_blocks import DeviceBlocks
 from minigpt.batches.order import Indices, block_order
 
@@ -20,7 +20,10 @@ Batch = tuple[Tensor, Tensor]  # (B, T) inputs, (B, T) targets
 
 
 class BlockBatches(Dataset[Batch]):
-    """Batch number -> batch, for one rank. Workers and ranks share one global order."""
+    """Batch number -> one rank's rows of the batch. Workers and ranks share one global order.
+
+    batch_size: of all ranks together.
+    """
 
     def __init__(
         self,
@@ -39,37 +42,54 @@ class BlockBatches(Dataset[Batch]):
         self._ordered: tuple[int, int, Indices] = (-1, -1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
-        return count_batches(len(self.blocks), self.batch_size * self.world_size)
+        return count_batches(len(self.blocks), self.batch_size)
 
     def __getitem__(self, number: int) -> Batch:
-        start = (number * self.world_size + self.rank) * self.batch_size
-        n_blocks = len(self.blocks)
-        if start >= n_blocks:
-            # No block is left for this rank, but it must take part: a block without targets.
-            inputs, targets = self._cut(np.zeros(1, np.int64))
-            return inputs, torch.full_like(targets, self.blocks.ignore)
-        return self._cut(self._order(number)[: n_blocks - start])
+        rows = self.rows(number)
+        if not rows:
+            return without_targets(self.blocks)
+        if self.size(number) == self.batch_size:
+            return cut(self.blocks, self._order(number))
+        return cut(self.blocks, self._shuffled(number * self.batch_size + np.array(rows)))
 
-    def _cut(self, indices: Indices) -> Batch:
-        batch = self.blocks.batch(indices)
-        return torch.as_tensor(batch[0]), torch.as_tensor(batch[1])
+    def size(self, number: int) -> int:
+        """Rows of a batch on all ranks."""
+        return min(self.batch_size, len(self.blocks) - number * self.batch_size)
+
+    def rows(self, number: int) -> range:
+        """The rows of a batch that this rank has."""
+        return rows_of_rank(self.size(number), self.rank, self.world_size)
+
+    def _shuffled(self, positions: Indices) -> Indices:
+        """Positions in the epoch -> block numbers."""
+        if self.seed is None:
+            return positions
+        return block_order(positions, len(self.blocks), self.seed, self.epoch)
 
     def _order(self, number: int) -> Indices:
-        """(B) block numbers of a batch; entries past the last block are meaningless.
+        """(B) block numbers of this rank's rows of a full batch.
 
         Computed for many batches at once, since a numpy call costs as much for one.
         """
         first = number - number % ORDERED
         if self._ordered[:2] != (self.epoch, first):
-            starts = np.arange(first, first + ORDERED) * self.world_size + self.rank
-            positions = starts[:, None] * self.batch_size + np.arange(self.batch_size)
-            if self.seed is not None:
-                inside = positions < len(self.blocks)
-                positions[inside] = block_order(
-                    positions[inside], len(self.blocks), self.seed, self.epoch
-                )
-            self._ordered = self.epoch, first, positions
+            end = min(first + ORDERED, len(self.blocks) // self.batch_size)  # full batches
+            rows = np.array(rows_of_rank(self.batch_size, self.rank, self.world_size))
+            positions = np.arange(first, end)[:, None] * self.batch_size + rows
+            self._ordered = self.epoch, first, self._shuffled(positions)
         return self._ordered[2][number - first]
+
+
+def cut(blocks: Blocks | DeviceBlocks, indices: Indices) -> Batch:
+    """The batch of these blocks."""
+    inputs, targets = blocks.batch(indices)
+    return torch.as_tensor(inputs), torch.as_tensor(targets)
+
+
+def without_targets(blocks: Blocks | DeviceBlocks) -> Batch:
+    """A block that counts nothing, for a rank without rows: it must take part in the step."""
+    inputs, targets = cut(blocks, np.zeros(1, np.int64))
+    return inputs, torch.full_like(targets, blocks.ignore)
 
 
 class BlockLoader:

@@ -6,18 +6,17 @@ Shapes: B the batch's size, T block_size.
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
-from minigpt.batches.blocks import Blocks, count_batches
+from minigpt.batches.blocks import Blocks, count_batches, rows_of_rank
 from minigpt.batches.device_blocks import DeviceBlocks
-from minigpt.batches.loader import Batch, load
+from minigpt.batches.loader import Batch, cut, load, without_targets
 from minigpt.batches.order import block_order
 from minigpt.batches.warmup import BatchSizes
 
 
 class StreamBatches(Dataset[Batch]):
-    """Number of a batch in the run -> batch, for one rank.
+    """Number of a batch in the run -> one rank's rows of the batch.
 
     The passes over the text, each in its own order, follow one another without a gap. A batch at
     the end of one goes on with the next, so that no block is repeated or left out.
@@ -39,20 +38,25 @@ class StreamBatches(Dataset[Batch]):
 
     def __len__(self) -> int:
         """Batches of an epoch: as many as a pass over the text has without warm-up."""
-        return count_batches(len(self.blocks), self.sizes.batch_size * self.world_size)
+        return count_batches(len(self.blocks), self.sizes.batch_size)
+
+    def rows(self, number: int) -> range:
+        """The rows of a batch that this rank has."""
+        return rows_of_rank(self.sizes.size(number), self.rank, self.world_size)
 
     def __getitem__(self, number: int) -> Batch:
-        size = self.sizes.size(number)
-        start = self.sizes.before(number) * self.world_size + self.rank * size
-        passes, positions = np.divmod(np.arange(start, start + size), len(self.blocks))  # (B) each
+        rows = self.rows(number)
+        if not rows:
+            return without_targets(self.blocks)
+        in_run = self.sizes.before(number) + np.array(rows)
+        passes, positions = np.divmod(in_run, len(self.blocks))  # (B) each
         if self.seed is not None:
             for epoch in range(passes[0], passes[-1] + 1):
                 inside = passes == epoch
                 positions[inside] = block_order(
                     positions[inside], len(self.blocks), self.seed, epoch
                 )
-        inputs, targets = self.blocks.batch(positions)
-        return torch.as_tensor(inputs), torch.as_tensor(targets)
+        return cut(self.blocks, positions)
 
 
 class StreamLoader:

@@ -47,7 +47,7 @@ def check_config(cfg: DictConfig) -> dict[str, Any]:
         parts.model,
         manifest.tokens["train"],
         data.config.stride,
-        data.config.batch_size * trainer.world_size,
+        data.config.batch_size // trainer.world_size,
         muon=cfg.optimizer.name == "muon",
         averaged=any(isinstance(callback, WeightAverage) for callback in callbacks),
     )

@@ -202,7 +202,8 @@ def train(
 
     commit = code_commit()  # now: the tree may change while the run trains
     resume_from = checkpoint_to_resume(run) if resume else None
-    use_launched_processes(config, find_environment())
+    is_asked = not resume or any("trainer.devices" in word for word in overrides)
+    use_launched_processes(config, find_environment(), is_asked=is_asked)
     summary = RunSummary(run, train_command(), overrides, commit)
     recorders = [summary, TensorBoardHparams(plain(config))]
     parts = build_run(config, recorders, resumed=resume)

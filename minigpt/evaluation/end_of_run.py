@@ -72,9 +72,9 @@ def _marked_if_interrupted(run: RunFolder) -> Iterator[None]:
 def _tokens_read(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:
     """Tokens that a validation or the test read; all of the split's unless they are limited."""
     batches = held_out_batches(trainer, data, split)
-    if batches == unlimited_batches(trainer, data, split) > 0:
+    if batches == unlimited_batches(data, split) > 0:
         return len(data.store.tokens(split))
-    return batches * data.config.eval_batch_size * trainer.world_size * data.block_size
+    return batches * data.config.eval_batch_size * data.block_size
 
 
 def _copy(net: GPT) -> GPT:

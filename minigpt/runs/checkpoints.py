@@ -112,6 +112,9 @@ def _fixed(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
         for section in ("model", "tokenizer", "data")
         for key, value in hyper_parameters[section].items()
     }
+    # In older checkpoints data.batch_size was that of each process.
+    if "data.batch_size" in fixed:
+        fixed["data.batch_size"] *= fixed.pop("data.processes", 1)
     # Whether the id that ends a text stands in it follows from the text's fingerprint.
     fixed.pop("data.end_of_text", None)
     return {**defaults, **fixed, "seed": hyper_parameters["seed"]}

@@ -47,15 +47,14 @@ class EpochTokens:
 class StreamTokens:
     """The tokens that steps train on where batches grow and passes follow without a gap."""
 
-    sizes: BatchSizes  # of each process
-    world_size: int
+    sizes: BatchSizes
     block_size: int
     blocks: int  # of a pass over the text
     missing: int  # tokens that the last block of a pass is short of
 
     def after(self, steps: int) -> int:
         """Tokens that a run has trained on after a number of steps."""
-        blocks = self.sizes.before(steps) * self.world_size
+        blocks = self.sizes.before(steps)
         return blocks * self.block_size - blocks // self.blocks * self.missing
 
 
@@ -82,11 +81,11 @@ def count_tokens(trainer: pl.Trainer, data: TokenDataModule) -> EpochTokens | St
     """
     blocks, block_size, stride = data.blocks["train"], data.block_size, data.config.stride
     steps = max(1, training_batches(trainer, data))  # check_limits refuses 0
-    per_step = data.config.batch_size * trainer.world_size * block_size
+    per_step = data.config.batch_size * block_size
     missing = (len(blocks) - 1) * stride + block_size - (len(blocks.tokens) - 1)
     if data.config.warmup is not None:
         sizes = BatchSizes(data.config.warmup, data.config.batch_size)
-        return StreamTokens(sizes, trainer.world_size, block_size, len(blocks), missing)
+        return StreamTokens(sizes, block_size, len(blocks), missing)
     whole_text = len(blocks) * block_size - missing
     return EpochTokens(steps, per_step, min(steps * per_step, whole_text))
 

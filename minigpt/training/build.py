@@ -76,11 +76,7 @@ def build_run(
     parts = build_parts(cfg, callbacks, make_parts("logger", cfg.logger), resumed=resumed)
     data, trainer = parts.data, parts.trainer
     tokenizer = data.store.manifest.tokenizer
-    order = {
-        **data.order(),
-        "end_of_text": data.config.end_of_text,
-        "processes": trainer.world_size,
-    }
+    order = {**data.order(), "end_of_text": data.config.end_of_text}
     torch.manual_seed(cfg.seed)
     lit = LitGPT(parts.model, parts.optimizer, parts.scheduler, tokenizer, order, cfg.loss,
                  cfg.label_smoothing, cfg.seed)  # fmt: skip

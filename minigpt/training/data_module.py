@@ -130,6 +130,15 @@ class TokenDataModule(pl.LightningDataModule):
             return self._stream(self.config.warmup, rank=0)[0]
         return next(iter(self._loader("train", self.config.batch_size, rank=0)))
 
+    def rows_of_training_batch(self, batch_idx: int) -> tuple[range, int]:
+        """The rows of a batch of this epoch that this process has, and the batch's rows in all."""
+        if self.config.warmup is not None:
+            number = self.trainer.global_step if self.trainer else batch_idx
+            stream = self._stream(self.config.warmup)
+            return stream.rows(number), stream.sizes.size(number)
+        batches = self._batches("train", self.config.batch_size)
+        return batches.rows(batch_idx), batches.size(batch_idx)
+
     def _training_position(self) -> tuple[int, int]:
         """(epoch, batches of it that are done), from the trainer's progress.
 
@@ -156,11 +165,13 @@ class TokenDataModule(pl.LightningDataModule):
         start: Callable[[], tuple[int, int]] | None = None,
         rank: int | None = None,  # by default this process's
     ) -> BlockLoader:
+        batches = self._batches(split, batch_size, rank)
+        return BlockLoader(batches, self._workers(batches.blocks), start)
+
+    def _batches(self, split: str, batch_size: int, rank: int | None = None) -> BlockBatches:
         rank = self._rank() if rank is None else rank
         seed = self.seed if split == "train" and self.config.shuffle else None
-        blocks = self._placed(split)
-        batches = BlockBatches(blocks, batch_size, seed, rank, self._world_size())
-        return BlockLoader(batches, self._workers(blocks), start)
+        return BlockBatches(self._placed(split), batch_size, seed, rank, self._world_size())
 
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0

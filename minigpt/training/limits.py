@@ -11,8 +11,12 @@ SPLITS = ("train", "val", "test")
 
 
 def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
-    """Raises UserError for limits that leave no batch, or a validation that never comes."""
-    batches = {split: unlimited_batches(trainer, data, split) for split in SPLITS}
+    """Raises UserError for limits that leave no batch, or a validation that never comes.
+
+    Also for a batch that the processes do not divide.
+    """
+    _check_processes(trainer.world_size, data)
+    batches = {split: unlimited_batches(data, split) for split in SPLITS}
     for split in SPLITS:
         limit = getattr(trainer, f"limit_{split}_batches")
         if batches[split] and limit and not _limited(batches[split], limit):
@@ -37,21 +41,36 @@ def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
             )
 
 
+def _check_processes(processes: int, data: TokenDataModule) -> None:
+    batch_size, blocks = data.config.batch_size, len(data.blocks["train"])
+    if blocks < processes:
+        raise UserError(
+            f"{processes} processes share {blocks} training blocks; set trainer.devices={blocks} "
+            "or fewer, or give more text"
+        )
+    if batch_size % processes:
+        nearest = max(1, round(batch_size / processes)) * processes
+        raise UserError(
+            f"data.batch_size={batch_size} is that of all {processes} processes together, which do "
+            f"not divide it; data.batch_size={nearest} is the nearest that they do"
+        )
+
+
 def training_batches(trainer: pl.Trainer, data: TokenDataModule) -> int:
     """Batches of a training epoch, after trainer.limit_train_batches."""
-    return _limited(unlimited_batches(trainer, data, "train"), trainer.limit_train_batches)
+    return _limited(unlimited_batches(data, "train"), trainer.limit_train_batches)
 
 
 def held_out_batches(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:
     """Batches of a validation (val) or a test (test), after their limits."""
     limit = trainer.limit_val_batches if split == "val" else trainer.limit_test_batches
-    return _limited(unlimited_batches(trainer, data, split), limit)
+    return _limited(unlimited_batches(data, split), limit)
 
 
-def unlimited_batches(trainer: pl.Trainer, data: TokenDataModule, split: str) -> int:
+def unlimited_batches(data: TokenDataModule, split: str) -> int:
     """Batches of a split before any limit; the last one may be smaller."""
     size = data.config.batch_size if split == "train" else data.config.eval_batch_size
-    return count_batches(len(data.blocks[split]), size * trainer.world_size)
+    return count_batches(len(data.blocks[split]), size)
 
 
 def _limited(batches: int, limit: int | float) -> int:

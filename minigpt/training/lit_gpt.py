@@ -15,8 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from minigpt.batches.loader import Batch
 from minigpt.errors import UserError, check_choice
+from minigpt.model.dropout import Dropout, RowsOfBatch
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.loss import METHODS, next_token_loss, resolve_method
+from minigpt.training.data_module import TokenDataModule
 from minigpt.training.finite import check_finite, scalar_read_syncs
 from minigpt.training.lightning_seams import LeanModule, count_training_batches, settle_position
 from minigpt.training.loss_meter import nats_and_tokens
@@ -32,9 +34,9 @@ from minigpt.training.schedule import SchedulerConfig, lr_factor
 class LitGPT(LeanModule):
     """A GPT under training.
 
-    Before every step dropout's random state is set from (seed, epoch, batch, rank). So a step has
-    the same result in a resumed run as in an undisturbed one. The configs may be plain dicts, as
-    a checkpoint has them; `LitGPT.load_from_checkpoint(path)` passes them in.
+    Before every step dropout's random state is set from (seed, epoch, batch), and on a GPU from the
+    rank. So a step has the same result in a resumed run as in an undisturbed one. The configs may
+    be plain dicts, as a checkpoint has them; `LitGPT.load_from_checkpoint(path)` passes them in.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class LitGPT(LeanModule):
         self.seed = seed
         self.net = GPT(model)
         self.is_pretrained = False  # True where training starts with the weights of model.from
+        self.dropouts = [m for m in self.net.modules() if isinstance(m, Dropout)]
+        self.shared_generator = torch.Generator()  # the same numbers in all processes
         self.trained = list(self.net.parameters())  # a list, since walking the modules takes time
         self.grad_norm: Tensor | None = None  # of the last step, before clipping
         self.learning_rate = math.nan  # of the last step
@@ -101,13 +105,27 @@ class LitGPT(LeanModule):
         return {"loss": loss, "nats_and_tokens": totals}
 
     def _seed_dropout(self, batch_idx: int) -> None:
-        place = [self.seed, self.current_epoch, batch_idx, self.global_rank]
-        seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
+        seed = self._step_seed(batch_idx, self.global_rank)
         # Not torch.manual_seed: it records each call for every kind of device, which takes a
         # millisecond a step and memory that only grows.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+        elif self.trainer.world_size > 1:
+            self._place_dropout(batch_idx)
+
+    def _place_dropout(self, batch_idx: int) -> None:
+        """Have dropout draw this process's rows of the mask that one process would draw."""
+        data = self.trainer.datamodule
+        assert isinstance(data, TokenDataModule)
+        rows, total = data.rows_of_training_batch(batch_idx)
+        self.shared_generator.manual_seed(self._step_seed(batch_idx, 0))
+        for module in self.dropouts:
+            module.rows = RowsOfBatch(rows.start, total, self.shared_generator)
+
+    def _step_seed(self, batch_idx: int, rank: int) -> int:
+        place = [self.seed, self.current_epoch, batch_idx, rank]
+        return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return nats_and_tokens(self.loss(batch), batch[1])

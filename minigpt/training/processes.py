@@ -67,9 +67,12 @@ def count_launched(environment: ClusterEnvironment) -> int | None:
     return None if isinstance(environment, LightningEnvironment) else environment.world_size()
 
 
-def use_launched_processes(config: DictConfig, environment: ClusterEnvironment) -> None:
+def use_launched_processes(
+    config: DictConfig, environment: ClusterEnvironment, *, is_asked: bool
+) -> None:
     """Set trainer.devices to the number of processes that a launcher started on each node.
 
+    is_asked: False where trainer.devices is only what an earlier start of the run had.
     Raises UserError where trainer.devices asks for another number.
     """
     launched = count_launched(environment)
@@ -79,7 +82,7 @@ def use_launched_processes(config: DictConfig, environment: ClusterEnvironment) 
     per_node = launched // nodes
     devices = config.trainer.get("devices", "auto")
     asked = devices if isinstance(devices, int | str) else len(devices)
-    if str(asked) in ("1", "-1", "auto"):
+    if str(asked) in ("1", "-1", "auto") or not is_asked:
         config.trainer.devices = per_node
     elif str(asked) != str(per_node) or per_node * nodes != launched:
         raise UserError(

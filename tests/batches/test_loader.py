@@ -61,8 +61,10 @@ def test_a_loader_that_starts_at_a_later_batch_draws_the_same_batches(blocks):
 def test_workers_and_ranks_share_one_order(blocks):
     alone = rows(loader(blocks))
     assert rows(loader(blocks, workers=2)) == alone
-    ranks = [loader(blocks, rank=rank, world_size=2, batch_size=8) for rank in (0, 1)]
-    assert len(ranks[0]) == len(ranks[1])
+    ranks = [loader(blocks, rank=rank, world_size=3) for rank in (0, 1, 2)]
+    assert [len(rank) for rank in ranks] == [7, 7, 7]
+    # A batch of 16 rows, and the last of 7.
+    assert [[len(inputs) for inputs, _ in rank][-2:] for rank in ranks] == [[5, 2], [5, 2], [6, 3]]
     together = [
         tuple(row)
         for pair in zip(*ranks, strict=True)

@@ -29,14 +29,19 @@ def test_each_pass_shows_every_block_once_and_passes_follow_without_a_gap(
     blocks, seed, world_size  # noqa: F811
 ):  # fmt: skip
     ranks = [StreamBatches(blocks, SIZES, seed, rank, world_size) for rank in range(world_size)]
-    stream = [row for number in range(20) for row in rows([batches[number] for batches in ranks])]
+    stream = [
+        row
+        for number in range(20)
+        for row in rows([batches[number] for batches in ranks])
+        if set(row) != {-100}  # of a rank without rows
+    ]
     order = [
         np.arange(103) if seed is None else block_order(np.arange(103), 103, seed, epoch)
         for epoch in range(-(-len(stream) // 103))
     ]
     expected = blocks.batch(np.concatenate(order)[: len(stream)])[1]
     assert stream == list(map(tuple, expected.tolist()))
-    assert len(stream) == world_size * (2 + 5 + 9 + 12 + 16 * 16)
+    assert len(stream) == 2 + 5 + 9 + 12 + 16 * 16
 
 
 @pytest.mark.parametrize("workers", [0, 2])

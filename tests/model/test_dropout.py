@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from minigpt.model.dropout import Dropout
+from minigpt.model.dropout import Dropout, RowsOfBatch
 from minigpt.model.gpt import GPT
 from tests.model.test_gpt import SMALL
 
@@ -22,6 +22,15 @@ def test_a_share_p_is_zeroed_and_the_rest_is_scaled_up(p, dtype):
     assert kept[0].item() == pytest.approx(
         1 / (1 - p), rel=5e-3 if dtype == torch.bfloat16 else 1e-3
     )
+
+
+def test_the_rows_of_a_batch_have_the_masks_that_the_whole_batch_has():
+    whole, part = Dropout(0.5), Dropout(0.5)
+    torch.manual_seed(7)
+    masks = [whole(torch.ones(5, 3, 7)) for _ in range(2)]  # two layers, one after the other
+    part.rows = RowsOfBatch(first=2, total=5, generator=torch.Generator().manual_seed(7))
+    for mask in masks:
+        assert torch.equal(part(torch.ones(2, 3, 7)), mask[2:4])
 
 
 def test_neighbouring_elements_are_dropped_independently():

@@ -105,6 +105,14 @@ def test_what_would_not_go_on_exactly_is_refused():
             check_resumable(CONTENT, {**same, **change})
 
 
+def test_in_an_older_checkpoint_the_batch_size_was_that_of_each_process():
+    saved = CONTENT["hyper_parameters"]
+    older = {**CONTENT, "hyper_parameters": {**saved, "data": {**saved["data"], "processes": 2}}}
+    with pytest.raises(UserError, match="has data.batch_size=8, this run asks for 4"):
+        check_resumable(older, saved)
+    check_resumable(older, {**saved, "data": {**saved["data"], "batch_size": 8}})
+
+
 def test_a_key_that_an_older_checkpoint_lacks_had_its_default():
     newer = {**CONTENT["hyper_parameters"], "model": {"n_embd": 4, "activation": "gelu_tanh"}}
     check_resumable(CONTENT, newer)

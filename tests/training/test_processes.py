@@ -110,7 +110,7 @@ def test_srun_without_tasks_per_node_is_told_the_option(monkeypatch):
 def test_the_launcher_decides_the_number_of_devices(monkeypatch, devices):
     torchrun(monkeypatch, "0")
     config = OmegaConf.create({"trainer": {"devices": devices}})
-    use_launched_processes(config, find_environment())
+    use_launched_processes(config, find_environment(), is_asked=True)
     assert config.trainer.devices in (2, [0, 1])
 
 
@@ -118,20 +118,27 @@ def test_the_devices_of_two_nodes_are_half_of_the_processes(monkeypatch):
     torchrun(monkeypatch, "0")
     monkeypatch.setenv("WORLD_SIZE", "8")
     config = OmegaConf.create({"trainer": {"devices": 1, "num_nodes": 2}})
-    use_launched_processes(config, find_environment())
+    use_launched_processes(config, find_environment(), is_asked=True)
     assert config.trainer.devices == 4
+
+
+def test_a_resumed_run_takes_the_processes_that_are_there(monkeypatch):
+    torchrun(monkeypatch, "0")
+    config = OmegaConf.create({"trainer": {"devices": 4}})
+    use_launched_processes(config, find_environment(), is_asked=False)
+    assert config.trainer.devices == 2
 
 
 def test_a_number_of_devices_that_the_launcher_did_not_start_is_refused(monkeypatch):
     torchrun(monkeypatch, "0")
     config = OmegaConf.create({"trainer": {"devices": 3}})
     with pytest.raises(UserError, match=r"trainer\.devices=3: the launcher started 2 processes"):
-        use_launched_processes(config, find_environment())
+        use_launched_processes(config, find_environment(), is_asked=True)
 
 
 def test_without_a_launcher_the_devices_are_the_configurations():
     config = OmegaConf.create({"trainer": {"devices": 3}})
-    use_launched_processes(config, find_environment())
+    use_launched_processes(config, find_environment(), is_asked=True)
     assert config.trainer.devices == 3
 
 
