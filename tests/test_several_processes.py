@@ -216,11 +216,34 @@ def test_an_error_in_one_process_ends_the_run_and_is_named(tiny, type_train, tmp
     assert summary(folder)["reason"] == message
 
 
-def test_a_strategy_that_copies_processes_is_refused(tiny, type_train, tmp_path):
-    typed = type_train(*tiny, *TWO, "+trainer.strategy=ddp_spawn")
+def test_a_process_with_another_version_is_named_before_the_first_step(
+    tiny, type_train, tmp_path, children, monkeypatch
+):
+    monkeypatch.setattr("platform.python_version", lambda: "3.11.0")  # of the first process
+    typed = type_train(*tiny, *TWO)
+    assert typed.code == 2
+    host = socket.gethostname()
+    actual = ".".join(map(str, sys.version_info[:3]))
+    assert typed.err == (
+        f"error: process 1 on {host} has other than the first on {host}: Python {actual}, not "
+        "3.11.0; give all of them the same environment and the same files\n"
+    )
+    assert run_folders(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "reason"),
+    [
+        ("ddp_spawn", "copies a process that has begun a run"),
+        ("fsdp", "divides the weights among the processes, which checkpoints here do not know"),
+        ("foo", "is not one that minigpt can promise its losses and its resume with"),
+    ],
+)
+def test_another_strategy_than_ddp_is_refused(tiny, type_train, tmp_path, strategy, reason):
+    typed = type_train(*tiny, *TWO, f"+trainer.strategy={strategy}")
     assert (typed.code, typed.err) == (
         2,
-        "error: trainer.strategy=ddp_spawn copies a process that has begun a run; use ddp\n",
+        f"error: trainer.strategy={strategy} {reason}; use ddp, or leave the key out\n",
     )
     assert run_folders(tmp_path) == []
 

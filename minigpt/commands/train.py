@@ -219,7 +219,7 @@ def train(
     reset_peak_memory()
     job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)
     try:
-        with join_processes(trainer, job, COMMAND):
+        with join_processes(trainer, parts.data, job, COMMAND):
             trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
             if run.best.exists():  # there is none where a run ended before its first validation
                 # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.

@@ -1,6 +1,5 @@
 """Configuration -> the three objects of a run: data, module, trainer."""
 
-import inspect
 import logging
 import shutil
 import sys
@@ -17,7 +16,7 @@ from omegaconf import DictConfig
 
 from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
-from minigpt.errors import UserError, check_choice, check_finite_number, nearest
+from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig
 from minigpt.model.loss import check_method, check_smoothing, has_bfloat16_instructions
 from minigpt.training.budget import BudgetConfig, apply_budget
@@ -33,12 +32,7 @@ from minigpt.training.memory import keep_freed_memory
 from minigpt.training.optimizer import OptimizerConfig, check_covers
 from minigpt.training.processes import find_environment, is_first
 from minigpt.training.schedule import SchedulerConfig
-
-OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
-COMPILE = (False, True, "reduce-overhead")
-NEEDED = (*OWN_KEYS, "accelerator", "precision", "max_epochs", "max_steps", "gradient_clip_val",
-          "accumulate_grad_batches", "log_every_n_steps", "limit_train_batches",
-          "val_check_interval")  # fmt: skip
+from minigpt.training.trainer_keys import OWN_KEYS, check_trainer_keys
 
 
 @dataclass
@@ -154,7 +148,7 @@ def make_trainer(
 ) -> tuple[pl.Trainer, bool | str]:
     """The trainer, and trainer.compile; it also sets up this process's memory and precision."""
     arguments = plain(cfg.trainer)
-    _check_trainer(arguments)
+    check_trainer_keys(arguments)
     compile_blocks, keep_freed, tf32 = (arguments.pop(key) for key in OWN_KEYS)
     keep_freed_memory(keep_freed)
     if arguments["precision"] == "auto":
@@ -189,51 +183,6 @@ def _multiplies_bfloat16(accelerator: str) -> bool:
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return accelerator in ("auto", "cpu") and has_bfloat16_instructions()
-
-
-def _check_trainer(arguments: dict[str, Any]) -> None:
-    """Raises UserError for what Lightning would accept and fail on later, or never."""
-    known = [*inspect.signature(pl.Trainer).parameters, *OWN_KEYS]
-    for key in arguments:
-        if key not in known:
-            names = [f"trainer.{name}" for name in known]
-            raise UserError(f"unknown key trainer.{key}{nearest(f'trainer.{key}', names)}")
-    for key in NEEDED:
-        if key not in arguments:
-            raise UserError(f"trainer.{key} is missing; leave it in")
-    for key, value in arguments.items():
-        check_finite_number(f"trainer.{key}", value)
-    check_choice("trainer.compile", arguments["compile"], COMPILE)
-    for key in ("keep_freed_memory", "tf32"):
-        check_choice(f"trainer.{key}", arguments[key], (True, False))
-    strategy = str(arguments.get("strategy", "auto"))
-    if any(word in strategy for word in ("spawn", "fork", "notebook")):
-        raise UserError(
-            f"trainer.strategy={strategy} copies a process that has begun a run; use ddp"
-        )
-    unlimited = -1
-    for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps",
-                "check_val_every_n_epoch"):  # fmt: skip
-        value = arguments.get(key)
-        if key == "check_val_every_n_epoch" and value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UserError(f"trainer.{key} must be a whole number, got {value!r}")
-        if value < 1 and not (key in ("max_epochs", "max_steps") and value == unlimited):
-            raise UserError(f"trainer.{key} must be at least 1, got {value}")
-    if arguments["max_epochs"] == arguments["max_steps"] == unlimited:
-        raise UserError("the run would never end: set trainer.max_epochs or trainer.max_steps")
-    for key in ("limit_train_batches", "val_check_interval"):
-        value = arguments[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise UserError(f"trainer.{key} must be a count or a share above 0, got {value!r}")
-    for key in ("limit_val_batches", "limit_test_batches"):
-        value = arguments.get(key, 1.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise UserError(f"trainer.{key} must be a count or a share, 0 for none, got {value!r}")
-    clip = arguments["gradient_clip_val"]
-    if clip is not None and not (isinstance(clip, int | float) and clip > 0):
-        raise UserError(f"trainer.gradient_clip_val must be above 0 or null, got {clip!r}")
 
 
 def _check_compiler(trainer: pl.Trainer) -> None:

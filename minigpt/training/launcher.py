@@ -23,6 +23,8 @@ from torch.distributed.distributed_c10d import Store
 
 from minigpt.errors import UserError
 from minigpt.signals import Interrupted
+from minigpt.training.data_module import TokenDataModule
+from minigpt.training.identity import check_alike, identity, tell
 from minigpt.training.meeting import (
     FAILURE,
     JOB,
@@ -52,11 +54,14 @@ class OtherProcessUserError(OtherProcessFailedError, UserError):
 
 
 @contextmanager
-def join_processes(trainer: pl.Trainer, job: Job, other_command: Sequence[str]) -> Iterator[None]:
+def join_processes(
+    trainer: pl.Trainer, data: TokenDataModule, job: Job, other_command: Sequence[str]
+) -> Iterator[None]:
     """Bring all processes of the run together for this block, and end them after it.
 
     other_command starts a process that calls `receive_job`. Raises OtherProcessFailedError where
-    another process fails. With one process the block just runs.
+    another process fails, and UserError where one has another text, code or version. With one
+    process the block just runs.
     """
     if trainer.world_size == 1:
         yield
@@ -74,8 +79,10 @@ def join_processes(trainer: pl.Trainer, job: Job, other_command: Sequence[str]) 
             store.set(JOB, json.dumps(asdict(job)))
             _wait_for_others(store, trainer.world_size - 1, children)
             with _lead(store, children):
+                check_alike(store, trainer.world_size, identity(data))
                 yield
         else:
+            tell(store, environment.global_rank(), identity(data))
             store.add(READY, 1)
             yield
     finally:
