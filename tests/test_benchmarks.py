@@ -253,6 +253,19 @@ def test_the_gpu_page_is_written_at_toy_size_without_a_gpu(module, monkeypatch, 
     assert "not run: absent is not installed" in rows[6]
 
 
+def test_a_large_text_is_opened_from_sparse_files(module, tmp_path):
+    scale, files = module("scale"), module("results")
+    scale.write_sparse_store(tmp_path, 3)
+    opened = scale.open_store(str(tmp_path))
+    assert opened["tokens"] == 30_000_000
+    assert sum(path.stat().st_blocks for path in tmp_path.glob("*.bin")) == 0
+    page = files.wrapped(scale.page({1: [100.0, 200.0], 2: [150.0, 220.0]}, [opened], 3))
+    assert too_wide(prose_of_markdown(page)) == []
+    assert "train 1.30 (1.10 to 1.50) times as many tokens a second as one" in " ".join(
+        page.split()
+    )
+
+
 def test_prose_is_filled_and_the_rest_of_a_page_stays(module):
     page = "# T\n\na\nb\n- c\n  d\n\n| x |\n|---|\n\n```sh\ne\nf\n```\n"
     assert module("results").wrapped(page) == (

@@ -1,0 +1,145 @@
+"""Measure what several processes and a very large text cost.
+
+    python benchmarks/scale.py                    writes docs/results/scale.md
+    python benchmarks/scale.py --rounds 1 --tokens 1e4 --shards 100 --stdout
+
+The text is 10^11 tokens in 10,000 shards of sparse files, which take no room on the disk.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from machine import REPOSITORY, machine_description, print_result, run_script
+from results import argument_parser, markdown_table, publish, spread
+
+SHARD_TOKENS = 10**7
+BATCH, CONTEXT = 32, 128
+NETWORK = ["experiment=baseline", "data.tokenizer=char", "model.vocab_size=null"]
+
+
+def train(root: Path, processes: int, tokens: float) -> float:
+    """Tokens a second of a run on all cores, in so many processes."""
+    from minigpt.runs.run_folder import RunFolder
+
+    run = RunFolder(root / f"{processes}-{time.monotonic_ns()}")
+    cores = os.cpu_count() or 1
+    subprocess.run(
+        [sys.executable, str(REPOSITORY / "train.py"), *NETWORK, f"trainer.devices={processes}",
+         f"budget.tokens={tokens}", "logger=none", "~callbacks.samples", "~callbacks.best",
+         "budget.validations=1", "trainer.limit_test_batches=0", "trainer.limit_val_batches=1",
+         f"data.root={root}/tokens", f"hydra.run.dir={run.path}"],
+        check=True, stdout=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": str(max(1, cores // processes)),
+             "GLOO_SOCKET_IFNAME": "lo"},
+    )  # fmt: skip
+    speed = run.read_summary().tokens_per_second
+    assert speed
+    return speed
+
+
+def write_sparse_store(folder: Path, shards: int) -> None:
+    """A store whose ids are all 0, in files without content."""
+    from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
+    from minigpt.tokens.sharded import document_list_path, shard_path
+    from minigpt.tokens.tokenizer import CharTokenizer
+
+    for number in range(shards):
+        with shard_path(folder, "train", number).open("wb") as file:
+            file.truncate(2 * SHARD_TOKENS)
+        document_list_path(folder, "train", number).touch()
+    record = {"tokens": SHARD_TOKENS, "sha256": "0" * 64, "list_bytes": 0, "list_sha256": "0" * 64}
+    tokens = {"train": shards * SHARD_TOKENS, "val": 0, "test": 0}
+    manifest = Manifest(
+        VERSION, "uint16", tokens, {"train": 0, "val": 0, "test": 0},
+        {"train": [record] * shards, "val": [], "test": []}, {}, 0, 0,
+        {"name": "", "tokens": 0}, 0, [0.0, 0.0], CharTokenizer("ab").spec(), "", "",
+    )  # fmt: skip
+    (folder / MANIFEST).write_text(manifest.to_json())
+
+
+def open_store(folder: str) -> dict[str, Any]:
+    """Seconds and memory from opening a store to a batch, and then for each further batch."""
+    import resource
+
+    from minigpt.batches.blocks import Blocks
+    from minigpt.batches.loader import BlockBatches
+    from minigpt.tokens.store import TokenStore
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    blocks = Blocks(TokenStore(Path(folder)).tokens("train"), CONTEXT, CONTEXT, -100)
+    batches = BlockBatches(blocks, BATCH, 1, 0, 1)
+    batches[0]
+    first = time.perf_counter() - started
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    started = time.perf_counter()
+    for number in range(1, 1001):
+        batches[number]
+    return {
+        "first": first,
+        "mib": memory / 1024,
+        "batch": (time.perf_counter() - started) / 1000,
+        "tokens": len(blocks.tokens),
+    }
+
+
+def page(speeds: dict[int, list[float]], opened: list[dict[str, Any]], shards: int) -> str:
+    ratio = [two / one for one, two in zip(speeds[1], speeds[2], strict=True)]
+    rows = [["processes", "threads of each", "tokens a second"], ["---", "---:", "---:"]]
+    cores = os.cpu_count() or 1
+    for processes, values in speeds.items():
+        rows.append([str(processes), str(max(1, cores // processes)), spread(values, ",.0f")])
+    seconds, memory, batch = (
+        statistics.median(each[key] for each in opened) for key in ("first", "mib", "batch")
+    )
+    return f"""# Several processes and a very large text
+
+`python benchmarks/scale.py` on {machine_description()}.
+
+## Two processes on one machine
+
+Report B's baseline over characters, the same batches of {BATCH} blocks, on the same cores. Two
+processes over gloo train {spread(ratio)} times as many tokens a second as one; each computes half
+of a batch, all of AdamW, and half of what is exchanged.
+
+{markdown_table(rows)}
+
+## A text of {opened[0]["tokens"]:.0e} tokens
+
+{shards:,} shards, opened in a new process: {seconds:.2f} s and {memory:.0f} MiB until the first
+batch, with the check of all files' sizes, then {batch * 1e3:.2f} ms for each further batch of
+{BATCH} blocks from all over the text. The files are sparse, so this is without the time of a disk.
+"""
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["open"]:
+        print_result(open_store(sys.argv[2]))
+        return
+    parser = argument_parser(__doc__, rounds=3)
+    parser.add_argument("--tokens", type=float, default=4e5, help="that each run trains on")
+    parser.add_argument("--shards", type=int, default=10_000, help="of ten million tokens each")
+    args = parser.parse_args()
+    speeds: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(args.rounds):
+            for processes, values in speeds.items():
+                values.append(train(Path(folder), processes, args.tokens))
+                print(processes, values[-1], file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write_sparse_store(Path(folder), args.shards)
+        opened = [run_script(__file__, "open", folder, folder=folder) for _ in range(args.rounds)]
+    results = {"speeds": speeds, "opened": opened}
+    print(json.dumps(results), file=sys.stderr)
+    publish("scale", page(speeds, opened, args.shards), args.stdout)
+
+
+if __name__ == "__main__":
+    main()
