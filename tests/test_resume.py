@@ -120,6 +120,24 @@ def test_an_interrupted_run_resumes_bit_for_bit(
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
 
 
+def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_best_bit_for_bit(
+    tiny, type_train, tmp_path
+):
+    arguments = [*tiny, *CONSTANT, "trainer.val_check_interval=0.5"]
+    assert type_train(*arguments, "hydra.run.dir=whole").code == 0
+    assert type_train(*arguments, "hydra.run.dir=parts", "trainer.max_steps=30").code == 0
+    last, best = (tmp_path / "parts" / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+    assert read_checkpoint(best)["global_step"] == 28  # the last validation, in mid-epoch
+    last.write_bytes(last.read_bytes()[:-5000])
+    typed = type_train("resume=parts", "trainer.max_steps=-1")
+    assert (typed.code, typed.err) == (
+        0,
+        f"{last} is not a readable checkpoint (BadZipFile); it is damaged or another kind of file; "
+        "the run goes on from best.ckpt\n",
+    )
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
 def test_a_finished_run_can_be_taken_further(tiny, type_train, tmp_path):
     constant = [*tiny, *DROPOUT, "scheduler=none"]
     type_train(*constant, "name=whole", "trainer.max_epochs=3")

@@ -201,7 +201,7 @@ def train(
         from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
-    resume_from = checkpoint_to_resume(run) if resume else None
+    resume_from, damage = checkpoint_to_resume(run) if resume else (None, "")
     is_asked = not resume or any("trainer.devices" in word for word in overrides)
     use_launched_processes(config, find_environment(), is_asked=is_asked)
     summary = RunSummary(run, train_command(), overrides, commit)
@@ -215,6 +215,8 @@ def train(
         changed = {**resolved(config), "run_dir": ""} != {**run.read_config(), "run_dir": ""}
         check_can_go_on(checkpoint, trainer, parts.data, changed)
     if is_first(trainer):
+        if damage:
+            print(damage, file=sys.stderr)
         run.write_config(resolved(config))
     reset_peak_memory()
     job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)

@@ -1,7 +1,8 @@
-"""Reads checkpoints without executing anything in them, and refuses a resume that is not exact."""
+"""Reads checkpoints that are whole, executes nothing in them, and refuses an inexact resume."""
 
 import dataclasses
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +27,53 @@ RAW_WEIGHTS = "raw_state_dict"
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content on the CPU; nothing in the file is executed.
 
-    Raises UserError where the file is missing or is not a checkpoint of this project.
+    Raises UserError where the file is missing, damaged, or not a checkpoint of this project.
     """
+    try:
+        check_whole(path)
+    except UserError as damage:
+        raise UserError(f"{damage}{_beside(path)}") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error below says all that the user needs
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"no such checkpoint: {path}") from None
-    except Exception as error:  # unpickling a damaged file can fail in any way
-        raise UserError(
-            f"{path} is not a readable checkpoint ({type(error).__name__}); it is damaged or "
-            "another kind of file"
-        ) from None
+    except Exception as error:  # unpickling another program's file can fail in any way
+        raise _unreadable(path, error) from None
     missing = _missing_part(checkpoint)
     if missing is not None:
         raise UserError(f"{path} is not a minigpt checkpoint: it has no {missing}")
     return dict(checkpoint)
+
+
+def check_whole(path: Path) -> None:
+    """Raises UserError unless every record of a checkpoint has the checksum that it was saved with.
+
+    A checkpoint is a zip archive, and torch writes the CRC-32 of each record but never reads it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = archive.testzip()
+    except FileNotFoundError:
+        raise UserError(f"no such checkpoint: {path}") from None
+    except Exception as error:  # a damaged archive can fail in any way
+        raise _unreadable(path, error) from None
+    if record is not None:
+        raise UserError(f"{path} is damaged: the checksum of its {record} is wrong")
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} is not a readable checkpoint ({type(error).__name__}); it is damaged or another "
+        "kind of file"
+    )
+
+
+def _beside(path: Path) -> str:
+    """Where to look instead of a damaged checkpoint of a run."""
+    other = {"last.ckpt": "best.ckpt", "best.ckpt": "last.ckpt"}.get(path.name)
+    if other is None or not path.with_name(other).exists():
+        return ""
+    return f"; {other} beside it may be whole"
 
 
 def _missing_part(checkpoint: Any) -> str | None:
@@ -75,14 +106,26 @@ def find_checkpoint(path: Path, which: str = "last") -> Path:
     return checkpoint
 
 
-def checkpoint_to_resume(run: RunFolder) -> Path:
-    """The checkpoint that a resumed run continues. Raises UserError where the run has none yet."""
-    if not run.last.exists():
+def checkpoint_to_resume(run: RunFolder) -> tuple[Path, str]:
+    """The newest whole checkpoint of a run, and what is to be said if that is not its last.
+
+    Raises UserError where the run has none.
+    """
+    problems = []
+    for path in (run.last, run.best):
+        try:
+            check_whole(path)
+        except UserError as problem:
+            problems.append(str(problem))
+        else:
+            said = "; ".join([*problems, f"the run goes on from {path.name}"])
+            return path, said if problems else ""
+    if not run.last.exists() and not run.best.exists():
         raise UserError(
             f"resume={run.path}: the run has no {run.checkpoints.name}/{run.last.name} yet, so "
             "there is nothing to continue; start it again without resume="
         )
-    return run.last
+    raise UserError("; ".join(problems))
 
 
 def check_resumable(checkpoint: dict[str, Any], hyper_parameters: dict[str, Any]) -> None:

@@ -7,13 +7,15 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from minigpt.atomic_file import replace_file
+from minigpt.runs.checkpoints import check_whole
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a sibling file, syncs it, then renames it over the old checkpoint.
+    """Writes a sibling file, checks and syncs it, then renames it over the old checkpoint.
 
     Lightning stages in the temporary folder instead, which across file systems is a plain copy
-    that a crash can leave half-done. Raises UserError where the disk refuses; the old one stays.
+    that a crash can leave half-done. Raises UserError where the disk refuses, or what it gives back
+    is not what was written; the old one stays.
     """
 
     def save_checkpoint(
@@ -21,3 +23,5 @@ class DurableCheckpointIO(TorchCheckpointIO):
     ) -> None:
         with replace_file(Path(path)) as file:
             torch.save(checkpoint, file)
+            file.flush()
+            check_whole(Path(file.name))

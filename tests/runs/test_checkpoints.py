@@ -75,18 +75,40 @@ def test_a_run_folder_stands_for_its_checkpoint(tmp_path):
     assert find_checkpoint(tmp_path / "other.ckpt") == tmp_path / "other.ckpt"
 
 
-def test_a_run_is_resumed_from_its_last_checkpoint_only(tmp_path):
+def test_a_run_is_resumed_from_its_newest_whole_checkpoint(tmp_path):
     run = RunFolder(tmp_path)
     run.checkpoints.mkdir()
-    run.best.touch()
     with pytest.raises(UserError) as error:
         checkpoint_to_resume(run)
     assert str(error.value) == (
         f"resume={tmp_path}: the run has no checkpoints/last.ckpt yet, so there is nothing to "
         "continue; start it again without resume="
     )
-    run.last.touch()
-    assert checkpoint_to_resume(run) == run.last
+    for path in (run.last, run.best):
+        torch.save({**CONTENT, "state_dict": {"weight": torch.arange(1000.0)}}, path)
+    assert checkpoint_to_resume(run) == (run.last, "")
+    whole = run.last.read_bytes()
+    for damaged, problem in (
+        (b"", "is not a readable checkpoint (BadZipFile); it is damaged or another kind of file"),
+        (whole[: len(whole) // 2], "is not a readable checkpoint (BadZipFile); it is damaged or "
+         "another kind of file"),
+        (flipped(whole), "is damaged: the checksum of its last/data/0 is wrong"),
+    ):  # fmt: skip
+        run.last.write_bytes(damaged)
+        assert checkpoint_to_resume(run) == (
+            run.best, f"{run.last} {problem}; the run goes on from best.ckpt"
+        )  # fmt: skip
+        with pytest.raises(UserError, match="; best.ckpt beside it may be whole$"):
+            read_checkpoint(run.last)
+    run.best.write_bytes(flipped(run.best.read_bytes()))
+    with pytest.raises(UserError, match="last.ckpt is damaged.*; .*best.ckpt is damaged"):
+        checkpoint_to_resume(run)
+
+
+def flipped(content):
+    """The bytes with one mantissa bit of a weight changed."""
+    at = content.index(torch.arange(1000.0).numpy().tobytes()) + 2000
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
 def test_what_would_not_go_on_exactly_is_refused():
