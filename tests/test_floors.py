@@ -21,8 +21,8 @@ FLOORS = (
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 # Open to every room, and import none of them.
-BASEMENT = {"errors", "config", "error_lines", "command_lines", "atomic_file", "lean_imports",
-            "signals", "version"}  # fmt: skip
+BASEMENT = {"errors", "config", "error_lines", "json_text", "command_lines", "atomic_file",
+            "lean_imports", "signals", "version"}  # fmt: skip
 
 
 def imports(path: Path) -> list[str]:

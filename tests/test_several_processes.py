@@ -207,7 +207,7 @@ def test_a_process_that_dies_ends_the_run(tiny, type_train, tmp_path, children, 
 
 
 def test_an_error_in_one_process_ends_the_run_and_is_named(tiny, type_train, tmp_path, children):
-    failing = "+callbacks.failing={_target_: tests.failing_callbacks.FailInSecondProcess, step: 3}"
+    failing = "+callbacks.failing={_target_: tests.named_callbacks.FailInSecondProcess, step: 3}"
     message = "process 1 failed: OSError: the second process has no disk"
     with pytest.raises(launcher.OtherProcessFailedError, match=message):
         type_train(*tiny, *TWO, failing)

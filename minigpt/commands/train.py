@@ -33,7 +33,7 @@ from minigpt.config import CONF, compose_config, plain, refuse_resume, share_cor
 from minigpt.error_lines import explain, one_line_errors
 from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
-from minigpt.runs.run_config import resolved, resumed_config
+from minigpt.runs.run_config import parsed, resolved, resumed_config
 from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
 
@@ -134,6 +134,11 @@ def _resume(run: RunFolder, overrides: list[str]) -> None:
             f"resume continues one run and takes key=value only; leave out {options[0]}"
         )
     config = resumed_config(run, overrides)
+    with without_collection():
+        from minigpt.training.known_parts import refuse_unknown_parts
+
+    typed = [override.key_or_group for override in parsed(overrides)]
+    refuse_unknown_parts(config, typed, run.config)
     with run.claim():
         train(config, run, overrides, resume=True)
 

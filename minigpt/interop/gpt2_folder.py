@@ -1,6 +1,5 @@
 """Reads a folder with a GPT-2 in it, as `transformers` saves one; nothing in it is executed."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from minigpt.errors import UserError
 from minigpt.interop.gpt2_config import from_gpt2_config
 from minigpt.interop.gpt2_weights import from_gpt2_weights
+from minigpt.json_text import parse_json
 from minigpt.model.gpt import GPTConfig
 from minigpt.runs.stored_model import Weights
 
@@ -53,7 +53,7 @@ def read_weights(folder: Path, shape: GPTConfig) -> Weights:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises UserError where the file is not one."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = parse_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); it is damaged") from None
     if not isinstance(content, dict):

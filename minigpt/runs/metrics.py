@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from minigpt.atomic_file import explain_disk_errors
+from minigpt.json_text import parse_json
 
 COLUMNS = (
     "step", "epoch", "train/loss", "train/perplexity", "lr", "grad_norm", "tokens_per_second",
@@ -68,11 +69,11 @@ def _parsed(cells: Mapping[str, str | None]) -> dict[str, float] | None:
     if cells.get(OTHER) is None:  # the last cell of every whole line
         return None
     try:
-        other = json.loads(cells[OTHER] or "{}")
+        other = parse_json(cells[OTHER] or "{}")
         row = {name: float(cells[name] or "nan") for name in COLUMNS}
     except (TypeError, ValueError):
         return None
-    if math.isnan(row["step"]):
+    if not math.isfinite(row["step"]) or not isinstance(other, dict):
         return None
     return {**{name: value for name, value in row.items() if cells[name]}, **other}
 

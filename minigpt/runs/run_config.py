@@ -3,6 +3,7 @@
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from minigpt.command_lines import resume_command
@@ -22,6 +23,11 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return content
 
 
+def parsed(overrides: list[str]) -> list[Override]:
+    """Overrides as Hydra reads them."""
+    return list(OverridesParser.create().parse_overrides(overrides))
+
+
 def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
     """The configuration of a run to resume, with this start's `key=value` overrides on top.
 
@@ -35,7 +41,7 @@ def resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
         )
     config = OmegaConf.create(run.read_config())
     keys = dotted_keys(config)
-    for override in OverridesParser.create().parse_overrides(overrides):
+    for override in parsed(overrides):
         key, value = override.key_or_group, override.value()
         if key.partition(".")[0] in ("hydra", "run_dir"):
             raise UserError(f"{key}: a resumed run keeps its folder and runs alone; leave it out")

@@ -1,23 +1,26 @@
 """The folder of a run: the only place that knows the names of its files."""
 
-import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import AliasEvent, YAMLError
 
 from minigpt.atomic_file import explain_disk_errors, write_file
 from minigpt.errors import UserError
+from minigpt.json_text import parse_json
 
 if TYPE_CHECKING:
     from minigpt.runs.summary import Summary
 
 CONFIG = "config.yaml"
+CONFIG_BYTES = 1_000_000  # a run writes a few thousand
 SECTIONS = {"model", "data", "optimizer", "trainer"}  # of every config.yaml that minigpt writes
 
 
@@ -98,13 +101,20 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The run's configuration as plain values.
 
-        Raises UserError where there is none, or where it is damaged or another program's.
+        Raises UserError where there is none, where it is damaged or another program's, or where it
+        has what no run writes: a file too large, aliases, which can stand for any amount of memory,
+        and interpolations that read the environment or files.
         """
         try:
-            content = OmegaConf.to_container(OmegaConf.load(self.config))
-        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+            if self.config.stat().st_size > CONFIG_BYTES:
+                raise _NotPlainError(f"it has more than {CONFIG_BYTES:,} bytes")
+            text = self.config.read_text("utf-8")
+            _check_plain(text)
+            content = OmegaConf.to_container(OmegaConf.create(text))
+        except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+            kind = str(error) if isinstance(error, _NotPlainError) else type(error).__name__
             raise UserError(
-                f"{self.config} cannot be read ({type(error).__name__}); name the folder of a run"
+                f"{self.config} cannot be read ({kind}); name the folder of a run"
             ) from None
         if not isinstance(content, dict) or not content.keys() >= SECTIONS:
             raise UserError(f"{self.config} is not the configuration of a minigpt run")
@@ -123,7 +133,7 @@ class RunFolder:
         from minigpt.runs.summary import Status, parse_summary
 
         try:
-            content = json.loads(self.summary.read_text("utf-8"))
+            content = parse_json(self.summary.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.summary} cannot be read ({type(error).__name__}); the run has not begun "
@@ -184,3 +194,14 @@ def _configured_folders(place: Path) -> Iterator[tuple[Path, bool]]:
             yield folder, False
         else:
             yield folder, True
+
+
+class _NotPlainError(ValueError):
+    pass
+
+
+def _check_plain(text: str) -> None:
+    if "*" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
+        raise _NotPlainError("it has YAML aliases")
+    if resolver := re.search(r"\$\{[^}]*:", text):
+        raise _NotPlainError(f"it has the interpolation {resolver[0]}...}}")

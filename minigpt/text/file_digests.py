@@ -9,6 +9,7 @@ from types import TracebackType
 
 from minigpt.atomic_file import write_file
 from minigpt.errors import UserError
+from minigpt.json_text import parse_json
 
 # A file that changed this recently could change again within one tick of its file system's clock.
 UNSETTLED_NS = 2_000_000_000
@@ -28,7 +29,7 @@ class FileDigests:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            cache = json.loads(path.read_text("utf-8"))
+            cache = parse_json(path.read_text("utf-8"))
         except (OSError, ValueError):
             cache = {}
         self._cache: dict[str, list[int | str]] = cache if isinstance(cache, dict) else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minigpt.atomic_file import write_file
+from minigpt.json_text import parse_json
 from minigpt.tokens.durable import DISK_WAY_OUT
 from minigpt.tokens.sharded import document_list_path, shard_path
 from minigpt.tokens.split import SPLITS
@@ -57,7 +58,7 @@ def finished_parts(folder: Path, itemsize: int) -> list[Part]:
         shards = {split: shard_path(folder, split, len(parts)) for split in SPLITS}
         lists = {split: document_list_path(folder, split, len(parts)) for split in SPLITS}
         try:
-            part = Part(**json.loads(path.read_text()))
+            part = Part(**parse_json(path.read_text()))
             sizes = {
                 **{path: part.tokens[split] * itemsize for split, path in shards.items()},
                 **{path: part.lists[split]["bytes"] for split, path in lists.items()},

@@ -1,13 +1,13 @@
 """The token store: shards of token ids, lists of their documents, and a manifest of both."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from minigpt.errors import UserError
+from minigpt.json_text import parse_json
 from minigpt.tokens.document_list import StoredDocument, read_documents
 from minigpt.tokens.manifest import MANIFEST, VERSION, parse_manifest
 from minigpt.tokens.sharded import REMAKE, Tokens, document_list_path, shard_path
@@ -25,9 +25,9 @@ class TokenStore:
         self.folder = folder
         path = folder / MANIFEST
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = parse_json(path.read_text("utf-8"))
             version = int(content["version"])
-        except (OSError, TypeError, ValueError, KeyError) as error:
+        except (OSError, TypeError, ValueError, KeyError, OverflowError) as error:
             raise UserError(
                 f"{path} is missing or broken ({type(error).__name__}); {REMAKE}"
             ) from None

@@ -1,5 +1,7 @@
 """Makes the callbacks and loggers of a configuration, all of them or only our own classes."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -23,6 +25,15 @@ TARGETS = {
     "lightning.pytorch.loggers.TensorBoardLogger",
 }
 
+
+TRUSTED = {
+    *TARGETS,
+    "lightning.pytorch.loggers.MLFlowLogger",
+    "lightning.pytorch.loggers.WandbLogger",
+    "lightning.pytorch.callbacks.DeviceStatsMonitor",
+    "lightning.pytorch.callbacks.LearningRateMonitor",
+    "lightning.pytorch.callbacks.Timer",
+}
 
 # Loggers whose package is not installed with minigpt, and the extra that brings it.
 EXTRAS = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
@@ -51,6 +62,25 @@ def _make(key: str, node: Any) -> Any:
         raise
 
 
+def refuse_unknown_parts(config: Any, typed: Sequence[str], path: Path) -> None:
+    """Raises UserError for a part of a run's config.yaml that is not of TRUSTED classes.
+
+    The folder may be another's, and making a part runs what it names. typed: the keys that this
+    start's user set; a part that they name themselves is theirs.
+    """
+    for group in ("callbacks", "logger"):
+        for name, node in (plain(config.get(group)) or {}).items():
+            key = f"{group}.{name}"
+            target = node.get("_target_") if isinstance(node, dict) else node
+            targets = {*TRUSTED, target} if f"{key}._target_" in typed else TRUSTED
+            if key in typed or (isinstance(node, dict) and _is_plain(node, targets)):
+                continue
+            raise UserError(
+                f"{path}: {key} names {target}, which a resume would run; if it is yours, say so "
+                f"again with '{key}._target_={target}', else leave this folder alone"
+            )
+
+
 def make_known_parts(group: str, nodes: Any) -> tuple[list[Any], list[str]]:
     """The parts of our own classes, and the keys of the others, which are not made.
 
@@ -67,9 +97,14 @@ def make_known_parts(group: str, nodes: Any) -> tuple[list[Any], list[str]]:
 
 def _is_known(node: dict[str, Any]) -> bool:
     """True if instantiate() would call one of our classes with plain values and nothing else."""
+    return _is_plain(node, TARGETS)
+
+
+def _is_plain(node: dict[str, Any], targets: set[Any]) -> bool:
+    """The same for other classes than ours."""
     values = [value for key, value in node.items() if key != "_target_"]
     hidden = [key for key in node if key.startswith("_") and key != "_target_"]
-    return node.get("_target_") in TARGETS and not hidden and not any(map(_has_target, values))
+    return node.get("_target_") in targets and not hidden and not any(map(_has_target, values))
 
 
 def _has_target(value: Any) -> bool:

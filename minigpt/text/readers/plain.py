@@ -2,13 +2,13 @@
 
 import codecs
 import io
-import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from minigpt.errors import UserError
+from minigpt.json_text import parse_json
 from minigpt.text.long_text import PIECE_CHARS, recut
 from minigpt.text.readers.records import Texts
 
@@ -58,7 +58,7 @@ def _refuse_records(text: str, path: Path, field: str) -> None:
     if not line.startswith("{"):
         return
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return
     if isinstance(record, dict) and field in record:

@@ -1,4 +1,6 @@
-"""Callbacks that go wrong in one of several processes; a configuration names them."""
+"""Callbacks that a configuration names: they go wrong in one process, or leave a trace."""
+
+from pathlib import Path
 
 import lightning.pytorch as pl
 
@@ -12,3 +14,10 @@ class FailInSecondProcess(pl.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_rank == 1 and trainer.global_step == self.step:
             raise OSError("the second process has no disk")
+
+
+class Touch(pl.Callback):
+    """Makes a file."""
+
+    def __init__(self, path: str) -> None:
+        Path(path).touch()
