@@ -50,16 +50,8 @@ class FusedHead(torch.autograd.Function):
     ) -> Tensor:
         (N, C), V = hidden.shape, len(weight)
         scale = softcap or 1.0
-        # With a softcap the product of h and w is the logits / softcap, without another pass.
-        h, w = (hidden if softcap is None else hidden / scale).to(dtype), weight.to(dtype)
-        if bias is not None:
-            # Adding a bias to rows of bfloat16 logits takes as long as their product, so it becomes
-            # one more column of the weight, for a channel that is always 1.
-            h = F.pad(h, (0, 1), value=1 / scale)  # (N, C + 1)
-            w = torch.cat([w, bias.to(dtype)[:, None]], dim=1)  # (V, C + 1)
-        # Not on CUDA, where this check would force a device sync.
-        if not target_ids.is_cuda and not ((target_ids >= 0) & (target_ids < V)).all():
-            raise IndexError(f"a target lies outside the vocabulary of {V} ids")
+        h, w = _factors(hidden, weight, bias, dtype, softcap)
+        _check_targets(target_ids, V)
         total = hidden.new_zeros((), dtype=torch.float32)
         grad_hidden = torch.empty_like(hidden) if with_grad else None
         grad_weight = None
@@ -92,10 +84,12 @@ class FusedHead(torch.autograd.Function):
             row_weight = is_counted[rows, None] / count  # (R, 1)
             grad_hidden[rows] = torch.mm(p, w[:, :C]) * row_weight
             weighted_hidden = (h[rows] * (row_weight * scale)).to(dtype)
+            if bias is not None:  # 1 or 0, which bfloat16 holds exactly, unlike 1 / count
+                weighted_hidden[:, C] = is_counted[rows]
             grad_weight = _add_product(grad_weight, padded.T, weighted_hidden)  # (P, C)
         if grad_weight is not None:
             grad = grad_weight[:V].to(weight.dtype)
-            grad_bias = None if bias is None else grad[:, C].contiguous()
+            grad_bias = None if bias is None else (grad_weight[:V, C] / count).to(bias.dtype)
             ctx.save_for_backward(grad_hidden, grad[:, :C].contiguous(), grad_bias)
         return total / count
 
@@ -108,10 +102,34 @@ class FusedHead(torch.autograd.Function):
         return *scaled, None, None, None, None, None, None, None
 
 
+def _factors(
+    hidden: Float[Tensor, "N C"],
+    weight: Float[Tensor, "V C"],
+    bias: Float[Tensor, "V"] | None,
+    dtype: torch.dtype,
+    softcap: float | None,
+) -> tuple[Tensor, Tensor]:
+    """The two factors of the logits; of the logits / softcap, without another pass over them."""
+    h, w = (hidden if softcap is None else hidden / softcap).to(dtype), weight.to(dtype)
+    if bias is None:
+        return h, w
+    # Adding a bias to rows of bfloat16 logits takes as long as their product, so it becomes one
+    # more column of the weight, for a channel that is always 1: bfloat16 would round 1 / softcap,
+    # and so scale the whole bias.
+    scaled = bias if softcap is None else bias / softcap
+    return F.pad(h, (0, 1), value=1.0), torch.cat([w, scaled.to(dtype)[:, None]], dim=1)
+
+
+def _check_targets(target_ids: Int[Tensor, "N"], vocab_size: int) -> None:
+    # Not on CUDA, where this check would force a device sync.
+    if not target_ids.is_cuda and not ((target_ids >= 0) & (target_ids < vocab_size)).all():
+        raise IndexError(f"a target lies outside the vocabulary of {vocab_size} ids")
+
+
 def _mend_underflow(
     nats: Float[Tensor, "R"],
     p_target: Float[Tensor, "R"],
-    hidden: Float[Tensor, "R C"],  # with a softcap divided by it
+    hidden: Float[Tensor, "R C"],  # as _factors gives it
     weight: Float[Tensor, "V C"],
     targets: Int[Tensor, "R"],
     softcap: float | None,

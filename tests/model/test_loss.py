@@ -89,6 +89,25 @@ def test_capped_logits_agree_with_float64(method, bias, cap, n):
         assert (ours - reference).norm() <= TOLERANCE[method] * reference.norm()
 
 
+@pytest.mark.parametrize("cap", [None, 15.7])  # bfloat16 rounds 1 / 15.7 by 0.3%
+def test_the_gradient_of_a_bias_is_not_scaled_by_rounding(cap):
+    draw = torch.Generator().manual_seed(0)
+    n, V, C = 2040, 200, 24  # bfloat16 rounds 1 / 2040 by 0.4%
+    sizes = [(n, C), (V, C), (V,)]
+    tensors = [torch.randn(size, generator=draw) for size in sizes]
+    targets = torch.randint(V, (n,), generator=draw)
+
+    def exact(h, w, b):
+        logits = F.linear(h, w, b)
+        return F.cross_entropy(logits if cap is None else cap * torch.tanh(logits / cap), targets)
+
+    *_, expected = value_and_gradients([t.double() for t in tensors], exact)
+    *_, actual = value_and_gradients(
+        tensors, lambda h, w, b: next_token_loss(h, w, b, targets, "bfloat16", softcap=cap)
+    )
+    assert actual.double() @ expected / (expected @ expected) == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize("method", ["dense", "chunked", "float32"])
 def test_a_confident_wrong_prediction_costs_no_more_than_the_cap_allows(method):
     h, w = torch.full((1, 2), 30.0), torch.tensor([[10.0, 10.0], [-10.0, -10.0]])
