@@ -85,6 +85,19 @@ def test_a_run_resumes_with_its_own_tokenizer_and_with_no_other(own, type_train,
     assert type_train(f"resume={run}", "trainer.max_steps=3").code == 0
 
 
+def test_a_run_resumes_without_the_file_of_its_tokenizer(own, type_train, type_minigpt, tmp_path):
+    data = [word for word in own if word.startswith("data") and "tokenizer" not in word]
+    assert type_minigpt("tokenizer", *data, "--vocab-size", "300", "--out", "mine.json").code == 0
+    assert type_train(*own, "data.tokenizer=mine.json", "trainer.max_steps=2").code == 0
+    (run,) = run_folders(tmp_path)
+    (tmp_path / "mine.json").unlink()
+    typed = type_train(f"resume={run}", "data.tokenizer=other.json", "trainer.max_steps=3")
+    assert typed.code == 2
+    assert "no such tokenizer: " in typed.err
+    assert type_train(f"resume={run}", "trainer.max_steps=3").code == 0
+    assert RunFolder(run).read_summary().steps == 3
+
+
 @pytest.mark.parametrize(
     ("tokenizer", "vocab_size"), [("gpt2", 50257), ("bpe-8192", None), ("char", None)]
 )

@@ -202,19 +202,23 @@ def train(
         from minigpt.training.meeting import Job
         from minigpt.training.memory import reset_peak_memory
         from minigpt.training.processes import find_environment, is_first, use_launched_processes
-        from minigpt.training.resume import check_can_go_on, check_same_groups
+        from minigpt.training.resume import check_can_go_on, check_same_groups, resumed_tokenizer
         from minigpt.version import code_commit
 
     commit = code_commit()  # now: the tree may change while the run trains
     resume_from, damage = checkpoint_to_resume(run) if resume else (None, "")
+    tokenizer = None
+    if resume_from:
+        checkpoint = read_checkpoint(resume_from)
+        before = run.read_config()["data"].get("tokenizer")
+        tokenizer = resumed_tokenizer(checkpoint, before, config.data.tokenizer)
     is_asked = not resume or any("trainer.devices" in word for word in overrides)
     use_launched_processes(config, find_environment(), is_asked=is_asked)
     summary = RunSummary(run, train_command(), overrides, commit)
     recorders = [summary, TensorBoardHparams(plain(config))]
-    parts = build_run(config, recorders, resumed=resume)
+    parts = build_run(config, recorders, resumed=resume, tokenizer=tokenizer)
     trainer = parts.trainer
     if resume_from:
-        checkpoint = read_checkpoint(resume_from)
         check_resumable(checkpoint, dict(parts.lit.hparams))
         check_same_groups(checkpoint, parts.lit.optimizer_config)
         changed = {**resolved(config), "run_dir": ""} != {**run.read_config(), "run_dir": ""}

@@ -19,6 +19,7 @@ from minigpt.config import build, plain
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig
 from minigpt.model.loss import check_method, check_smoothing, has_bfloat16_instructions
+from minigpt.tokens.tokenizer import Tokenizer
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.callbacks.finite_watch import FiniteWatch
 from minigpt.training.callbacks.metrics import Metrics
@@ -58,22 +59,27 @@ class Parts:
 
 
 def build_run(
-    cfg: DictConfig, recorders: Sequence[pl.Callback] = (), *, resumed: bool = False
+    cfg: DictConfig,
+    recorders: Sequence[pl.Callback] = (),
+    *,
+    resumed: bool = False,
+    tokenizer: Tokenizer | None = None,
 ) -> Run:
     """Data, module and trainer of a configuration; the same seed gives the same weights.
 
     recorders: callbacks that come before the configuration's, so that what these save is recorded.
     resumed: the weights come from a checkpoint later, so those of model.from are not read.
+    tokenizer: makes the ids in place of the one that data.tokenizer names.
     Raises UserError for anything in the configuration that cannot be run, before it is run.
     """
     callbacks = [*recorders, *make_parts("callbacks", cfg.callbacks)]
-    parts = build_parts(cfg, callbacks, make_parts("logger", cfg.logger), resumed=resumed)
+    loggers = make_parts("logger", cfg.logger)
+    parts = build_parts(cfg, callbacks, loggers, resumed=resumed, tokenizer=tokenizer)
     data, trainer = parts.data, parts.trainer
-    tokenizer = data.store.manifest.tokenizer
     order = {**data.order(), "end_of_text": data.config.end_of_text}
     torch.manual_seed(cfg.seed)
-    lit = LitGPT(parts.model, parts.optimizer, parts.scheduler, tokenizer, order, cfg.loss,
-                 cfg.label_smoothing, cfg.seed)  # fmt: skip
+    lit = LitGPT(parts.model, parts.optimizer, parts.scheduler, data.store.manifest.tokenizer,
+                 order, cfg.loss, cfg.label_smoothing, cfg.seed)  # fmt: skip
     if parts.start is not None:
         from minigpt.interop.start import load_start
 
@@ -94,6 +100,7 @@ def build_parts(
     loggers: list[Any],
     *,
     resumed: bool = False,
+    tokenizer: Tokenizer | None = None,
 ) -> Parts:
     """Everything of a run but its weights; `minigpt check` needs no more.
 
@@ -111,7 +118,7 @@ def build_parts(
     device = trainer.strategy.root_device
     check_method(cfg.loss, device, bool(cfg.model.head_bias), has_softcap)
     check_smoothing(cfg.label_smoothing, has_softcap)
-    data, model = build_data(cfg)
+    data, model = build_data(cfg, tokenizer)
     check_covers(optimizer, model)
     start = None if resumed else cfg.model.get("from")
     if start is not None:
@@ -124,7 +131,9 @@ def build_parts(
     return Parts(data, model, optimizer, scheduler, trainer, compile_blocks, start)
 
 
-def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
+def build_data(
+    cfg: DictConfig, tokenizer: Tokenizer | None = None
+) -> tuple[TokenDataModule, GPTConfig]:
     """The data and the network's shape, checked to fit each other."""
     if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**63:
         raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, got {cfg.seed!r}")
@@ -134,7 +143,7 @@ def build_data(cfg: DictConfig) -> tuple[TokenDataModule, GPTConfig]:
     # own) after.
     vocab_size = shape.pop("vocab_size", None)
     build(GPTConfig, "model", shape, vocab_size=1 if vocab_size is None else vocab_size)
-    data = TokenDataModule(data_config, shape["block_size"], cfg.seed)
+    data = TokenDataModule(data_config, shape["block_size"], cfg.seed, tokenizer)
     # Before the trainer does: the network needs the vocabulary's size.
     data.prepare_data()
     data.setup()

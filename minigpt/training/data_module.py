@@ -19,6 +19,7 @@ from minigpt.errors import UserError
 from minigpt.model.loss import IGNORE
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.store import TokenStore
+from minigpt.tokens.tokenizer import Tokenizer
 from minigpt.training.lightning_seams import position
 
 
@@ -27,13 +28,17 @@ class TokenDataModule(pl.LightningDataModule):
 
     `prepare_data` makes the token store if it is missing and `setup` opens it. Both do nothing
     when called again. Everything but `config` and `seed` needs `setup`.
+    tokenizer: makes the ids in place of the one that the configuration names.
     """
 
-    def __init__(self, config: DataConfig, block_size: int, seed: int) -> None:
+    def __init__(
+        self, config: DataConfig, block_size: int, seed: int, tokenizer: Tokenizer | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.block_size = block_size
         self.seed = seed
+        self.tokenizer = tokenizer
         self._prepared: TokenStore | None = None
         self._blocks: dict[str, Blocks] | None = None
         self._on_device: dict[str, DeviceBlocks] = {}
@@ -42,7 +47,7 @@ class TokenDataModule(pl.LightningDataModule):
         """Makes the token store if it is missing; of several processes one makes it."""
         # Once only: text that changes during the run must not start another store.
         if self._prepared is None:
-            self._prepared = prepare(self.config).store
+            self._prepared = prepare(self.config, self.tokenizer).store
 
     def setup(self, stage: str | None = None) -> None:
         """Opens the store for every stage at once.

@@ -5,6 +5,8 @@ from typing import Any
 import lightning.pytorch as pl
 
 from minigpt.errors import UserError
+from minigpt.tokens.tokenizer import Tokenizer, from_spec
+from minigpt.tokens.tokenizer_name import names_a_file
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lightning_seams import batches_done_in, epochs_completed
 from minigpt.training.limits import training_batches
@@ -23,6 +25,19 @@ def check_same_groups(checkpoint: dict[str, Any], config: OptimizerConfig) -> No
                 "a resumed run keeps which parameters are trained alike (all other keys of the "
                 "optimizer may change)"
             )
+
+
+def resumed_tokenizer(
+    checkpoint: dict[str, Any], before: str | None, now: str | None
+) -> Tokenizer | None:
+    """The checkpoint's tokenizer where data.tokenizer names a file, which may be gone by now.
+
+    before, now: data.tokenizer at the first start and at this one. None where they differ or name
+    no file: then the configuration and the text decide, as at the first start.
+    """
+    if before != now or not names_a_file(now or ""):
+        return None
+    return from_spec(checkpoint["hyper_parameters"]["tokenizer"])
 
 
 def check_can_go_on(
