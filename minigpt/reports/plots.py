@@ -47,24 +47,27 @@ def curves(runs: Sequence[ComparedRun], ink: str | None = None) -> str:
 
     ink: the text colour, for a file; None gives an element in the text colour of its page.
     """
-    if not any(run.history for run in runs):
+    held_out = (
+        ("held-out bits per byte", "val/bits_per_byte")
+        if measure_of(runs) is BITS
+        else ("held-out loss (nats)", "val/loss")
+    )
+    rows = []  # only of what was logged: axes without a curve would say nothing
+    for ylabel, metric in (("training loss (nats)", "train/loss"), held_out):
+        series = [run.series(metric) for run in runs]
+        if any(series):
+            rows.append((ylabel, metric, series))
+    if not rows:
         return ""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 6.4), layout="constrained")
-        panels = figure.subplots(2, 3, sharey="row")
-        held_out = (
-            ("held-out bits per byte", "val/bits_per_byte")
-            if measure_of(runs) is BITS
-            else ("held-out loss (nats)", "val/loss")
-        )
-        rows = (("training loss (nats)", "train/loss"), held_out)
+        figure = Figure(figsize=(11, 0.4 + 3 * len(rows)), layout="constrained")
+        panels = figure.subplots(len(rows), 3, sharey="row", squeeze=False)
         columns = (
             ("optimizer step", 0, 1.0),
             ("million tokens", 1, 1e6),
             ("minutes of training", 2, 60.0),
         )
-        for row, (ylabel, metric) in zip(panels, rows, strict=True):
-            series = [run.series(metric) for run in runs]
+        for row, (ylabel, metric, series) in zip(panels, rows, strict=True):
             for axes, (xlabel, which, unit) in zip(row, columns, strict=True):
                 for number, (run, points) in enumerate(zip(runs, series, strict=True)):
                     _curve(axes, run, number, points, which, unit, metric)
@@ -72,9 +75,13 @@ def curves(runs: Sequence[ComparedRun], ink: str | None = None) -> str:
                 axes.xaxis.set_major_locator(MaxNLocator(5))  # more labels would overlap
             row[0].set_ylabel(ylabel)
             _losses_only(row[0], [p[3] for points in series for p in points])
-        named = list(zip(*panels[0][0].get_legend_handles_labels(), strict=True))
+        named = {
+            label: handle  # once, of a run that has curves in both rows
+            for row in panels
+            for handle, label in zip(*row[0].get_legend_handles_labels(), strict=True)
+        }
         if len(runs) > 1 and named:
-            figure.legend(*zip(*named, strict=True), loc="outside lower center", ncols=4)
+            figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4)
         return svg(figure, ink)
 
 

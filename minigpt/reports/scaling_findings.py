@@ -58,7 +58,8 @@ def reasons(scaling: Scaling) -> list[str]:
     lines.append(
         held_back_sentence(scaling.held_back)
         if scaling.held_back
-        else "No prediction was tried: without the largest run there are too few to fit."
+        else "No prediction was tried: the runs without the largest give no law, they are too "
+        "few, or their losses do not fall with size and tokens."
     )
     lines.append(f"The law misses its own runs by {scaling.deviation:.3f} nats.")
     lowest = min(run.loss for run in scaling.ladder.runs)

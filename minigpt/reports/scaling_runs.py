@@ -108,14 +108,20 @@ def _ladder_run(run: ComparedRun) -> LadderRun:
 
 
 def _unique_tokens(run: ComparedRun) -> int:
-    """Tokens of the training text, or of the part of it that an epoch reads."""
+    """Tokens of the training text, or of the part of it that every epoch reads.
+
+    A shuffled epoch reads another part each time. Batches that grow go on where the last epoch
+    ended.
+    """
     assert run.summary.data is not None
     of_text = run.summary.data.tokens["train"]
-    batches, steps = run.summary.batches_per_epoch, run.summary.steps
-    if not batches or steps < batches:
+    batches = run.summary.batches_per_epoch
+    grows = run.settings.get("data.batch_warmup.start") is not None
+    if not batches or grows or run.settings.get("data.shuffle", True):
         return of_text
-    per_step = run.summary.tokens_seen / steps
-    return min(of_text, max(1, round(batches * per_step)))
+    return min(
+        of_text, batches * run.settings["data.batch_size"] * run.settings["model.block_size"]
+    )
 
 
 def _best_of_each(runs: Sequence[LadderRun]) -> tuple[list[LadderRun], int]:

@@ -54,7 +54,7 @@ class Scaling:
     resamples: int  # in all
     operations: TokenCost  # that a token costs at each size
     deviation: float  # of measured from fitted losses, in nats, over the degrees of freedom
-    held_back: HeldBack | None  # None where too few runs would be left to fit
+    held_back: HeldBack | None  # None where the runs that would be left give no law
     table: list[Advice]  # over the range of the ladder
     asked: Advice | None
     overrides: list[str]  # of the network nearest to the advised size
@@ -145,14 +145,21 @@ def study(ladder: Ladder, budget: Budget | None = None) -> Scaling:
 
 
 def hold_back(runs: Sequence[LadderRun]) -> HeldBack | None:
-    """Predict the runs with the most operations from all others."""
+    """Predict the runs with the most operations from all others.
+
+    As for the advice, only laws in which the loss falls with size and tokens count.
+    """
     most = max(run.flops for run in runs)
     largest = [run for run in runs if run.flops > most / APART]
     others = [run for run in runs if run.flops <= most / APART]
     if not is_enough(to_fit(others)):
         return None
     law = fit_law(to_fit(others))
-    laws = bootstrap_laws(to_fit(others), [str(run.seed) for run in others], law, RESAMPLES, SEED)
+    seeds = [str(run.seed) for run in others]
+    resampled = bootstrap_laws(to_fit(others), seeds, law, RESAMPLES, SEED)
+    laws = [each for each in resampled if each.falls]
+    if not (law.falls and laws):
+        return None
     sizes, tokens = to_fit(largest).sizes, to_fit(largest).tokens
 
     def predicted(of: ScalingLaw) -> float:

@@ -15,8 +15,9 @@ from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.comparison import compare
 from minigpt.reports.differing_keys import differing_keys
 from minigpt.reports.findings import findings
-from minigpt.reports.plots import costs, heat_map
+from minigpt.reports.plots import costs, curves, heat_map
 from minigpt.reports.tables import comparison_table
+from minigpt.runs.metrics import MetricsWriter
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import HeldOutText, Status
 from tests.conftest import REPOSITORY
@@ -130,6 +131,21 @@ def test_an_infinite_perplexity_and_a_row_cut_short_do_not_stop_the_report(tmp_p
         file.write(",1.0\n")
     said = findings(compare([tmp_path], tmp_path / "out"))
     assert "perplexity +inf%" in " ".join(said)
+
+
+@pytest.mark.parametrize(
+    ("logged", "axes"),
+    [(["train/loss", "val/loss"], 6), (["train/loss"], 3), (["val/loss"], 3), (["grad_norm"], 0)],
+    ids=str,
+)
+def test_what_was_not_logged_has_no_axes(tmp_path, logged, axes):
+    write_run(tmp_path / "a", 5.0)
+    metrics = RunFolder(tmp_path / "a").metrics
+    metrics.unlink()
+    log = MetricsWriter(metrics)
+    log.append(10, dict.fromkeys(logged, 5.0))
+    log.close()
+    assert curves(find_runs([tmp_path])).count('<g id="axes_') == axes
 
 
 def test_different_budgets_and_unequal_spending_are_not_called_fair(tmp_path):

@@ -51,6 +51,23 @@ def test_a_ladder_with_repeated_text_gives_back_the_law_of_fresh_tokens(tmp_path
     assert most == pytest.approx(1e6 + 15.39e6 * (1 - np.exp(-15 / 15.39)))
 
 
+@pytest.mark.parametrize(
+    ("settings", "unique"),
+    [
+        ({}, 500_000),  # each epoch reads another tenth
+        ({"data__shuffle": False}, 10 * 16 * 128),
+        ({"data__shuffle": False, "data__batch_warmup": {"start": 4, "steps": 5}}, 500_000),
+    ],
+)
+def test_only_the_text_that_every_epoch_reads_is_repeated(tmp_path, settings, unique):
+    for width in (32, 64, 96):
+        for tokens in (100_000, 200_000, 400_000):
+            run = write_rung(tmp_path / f"{width}-{tokens}", width, tokens, unique=500_000,
+                             model__block_size=128, **settings)  # fmt: skip
+            run.write_summary(run.read_summary().model_copy(update={"batches_per_epoch": 10}))
+    assert read_ladder([tmp_path]).unique_tokens == unique
+
+
 def test_the_largest_run_is_predicted_from_the_others(tmp_path):
     write_ladder(tmp_path)
     write_rung(tmp_path / "large", 256, 4_000_000, off=0.02)
