@@ -8,7 +8,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -41,6 +41,14 @@ def check_positive(section: str, config: Any, *names: str) -> None:
         value = getattr(config, name)
         if value is not None and not value > 0:
             raise UserError(f"{section}.{name} must be above 0, got {value}")
+
+
+def check_at_most(section: str, config: Any, limits: Mapping[str, int]) -> None:
+    """Raise UserError for a named field above its limit: it would hang, or end in a traceback."""
+    for name, limit in limits.items():
+        value = getattr(config, name)
+        if value is not None and value > limit:
+            raise UserError(f"{section}.{name} must be at most {limit:,}, got {value:,}")
 
 
 def check_types(section: str, config: Any) -> None:

@@ -1,11 +1,12 @@
 """All keys of the `data` config group, checked."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from minigpt.batches.warmup import BatchWarmup
 from minigpt.config import build
-from minigpt.errors import UserError, check_positive
+from minigpt.errors import UserError, check_at_most, check_positive
 from minigpt.tokens.config import CorpusConfig
 
 
@@ -27,6 +28,7 @@ class DataConfig(CorpusConfig):
         check_positive("data", self, "vocab_size", "stride", "batch_size", "eval_batch_size")
         if self.num_workers < 0:
             raise UserError(f"data.num_workers must be at least 0, got {self.num_workers}")
+        check_at_most("data", self, {"num_workers": max(64, 4 * (os.cpu_count() or 1))})
         if self.warmup is not None and self.warmup.start >= self.batch_size:
             raise UserError(
                 f"data.batch_warmup.start={self.warmup.start} is not below data.batch_size="

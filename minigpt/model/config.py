@@ -4,13 +4,18 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from minigpt.errors import UserError, check_choice, check_positive, check_types
+from minigpt.errors import UserError, check_at_most, check_choice, check_positive, check_types
 from minigpt.model.feed_forward import ACTIVATIONS, SWIGLU_MULTIPLE, hidden_units
 from minigpt.model.norms import NORMS
 from minigpt.model.parametrization import PARAMETRIZATIONS, Parametrization
 from minigpt.model.positions import POSITIONS
 
 INITS = ("gpt2", "torch")
+
+
+# Beyond what any machine can train; a typing error should not hang.
+LARGEST = {"n_layer": 1000, "n_embd": 1_000_000, "mlp_ratio": 1000, "block_size": 10_000_000,
+           "vocab_size": 100_000_000, "bigram_embeddings": 1_000_000_000}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class GPTConfig:
         sizes = ("n_layer", "n_head", "n_embd", "mlp_ratio", "block_size", "vocab_size")
         check_positive("model", self, *sizes, "logit_softcap", "bigram_embeddings")
         check_positive("model", self, "base_width", "base_head_width")
+        check_at_most("model", self, LARGEST)
         for name in ("dropout", "embd_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"model.{name} must lie in [0, 1), got {getattr(self, name)}")

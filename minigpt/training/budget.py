@@ -13,6 +13,8 @@ from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lightning_seams import end_after_steps
 from minigpt.training.limits import training_batches
 
+MOST_TOKENS = 1e18
+
 
 @dataclass(frozen=True)
 class BudgetConfig:
@@ -102,6 +104,9 @@ def apply_budget(
     if tokens is None:
         return
     name = "tokens" if budget.flops is None else "flops"
+    if tokens > MOST_TOKENS:
+        raise UserError(f"budget.{name} asks for {tokens:.3g} tokens; more than {MOST_TOKENS:.0e} "
+                        "cannot be counted")  # fmt: skip
     if trainer.max_steps != -1:
         raise UserError(
             f"budget.{name} and trainer.max_steps={trainer.max_steps} both set the length of the "

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
 from minigpt.errors import UserError
-from minigpt.model.gpt import GPTConfig
+from minigpt.model.gpt import GPTConfig, count_parameters
 from minigpt.model.loss import check_method, check_smoothing, has_bfloat16_instructions
 from minigpt.tokens.tokenizer import Tokenizer
 from minigpt.training.budget import BudgetConfig, apply_budget
@@ -29,7 +29,7 @@ from minigpt.training.known_parts import make_parts
 from minigpt.training.lightning_seams import NoProfiler, leave_signals_alone
 from minigpt.training.limits import check_limits
 from minigpt.training.lit_gpt import LitGPT, check_loss
-from minigpt.training.memory import keep_freed_memory
+from minigpt.training.memory import check_weights_fit, keep_freed_memory
 from minigpt.training.optimizer import OptimizerConfig, check_covers
 from minigpt.training.processes import find_environment, is_first
 from minigpt.training.schedule import SchedulerConfig
@@ -119,6 +119,7 @@ def build_parts(
     check_method(cfg.loss, device, bool(cfg.model.head_bias), has_softcap)
     check_smoothing(cfg.label_smoothing, has_softcap)
     data, model = build_data(cfg, tokenizer)
+    check_weights_fit(sum(count_parameters(model).values()))
     check_covers(optimizer, model)
     start = None if resumed else cfg.model.get("from")
     if start is not None:
@@ -135,7 +136,7 @@ def build_data(
     cfg: DictConfig, tokenizer: Tokenizer | None = None
 ) -> tuple[TokenDataModule, GPTConfig]:
     """The data and the network's shape, checked to fit each other."""
-    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**63:
+    if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or not 0 <= cfg.seed < 2**63:
         raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, got {cfg.seed!r}")
     data_config = build(DataConfig, "data", cfg.data)
     shape = plain(cfg.model)

@@ -1,5 +1,7 @@
 """Limits of a trainer that depend on the corpus, checked before training starts."""
 
+import os
+
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
@@ -7,6 +9,7 @@ from minigpt.batches.blocks import count_batches
 from minigpt.errors import UserError
 from minigpt.training.data_module import TokenDataModule
 
+PROCESSES_A_CORE = 8  # at most; one is the most that makes sense
 SPLITS = ("train", "val", "test")
 
 
@@ -15,7 +18,7 @@ def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
 
     Also for a batch that the processes do not divide.
     """
-    _check_processes(trainer.world_size, data)
+    _check_processes(trainer, data)
     batches = {split: unlimited_batches(data, split) for split in SPLITS}
     for split in SPLITS:
         limit = getattr(trainer, f"limit_{split}_batches")
@@ -41,8 +44,17 @@ def check_limits(trainer: pl.Trainer, data: TokenDataModule) -> None:
             )
 
 
-def _check_processes(processes: int, data: TokenDataModule) -> None:
+def _check_processes(trainer: pl.Trainer, data: TokenDataModule) -> None:
+    processes = trainer.world_size
     batch_size, blocks = data.config.batch_size, len(data.blocks["train"])
+    most = PROCESSES_A_CORE * (os.cpu_count() or 1)
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and processes // trainer.num_nodes > most:
+        raise UserError(
+            f"trainer.devices={processes // trainer.num_nodes} processes are more than this "
+            f"machine's {os.cpu_count()} cores can train with; {os.cpu_count()} is the most that "
+            "makes sense"
+        )
     if blocks < processes:
         raise UserError(
             f"{processes} processes share {blocks} training blocks; set trainer.devices={blocks} "

@@ -3,11 +3,14 @@
 import contextlib
 import ctypes
 import gc
+import os
 import platform
 import resource
 from pathlib import Path
 
 import torch
+
+from minigpt.errors import UserError
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 
@@ -29,6 +32,17 @@ def keep_freed_memory(keep: bool) -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(M_MMAP_MAX, 0 if keep else 65_536)  # glibc's defaults
     libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 128 * 1024)
+
+
+def check_weights_fit(parameters: int) -> None:
+    """Raises UserError for weights that are larger than this machine's memory, in float32."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 4 * parameters > memory:
+        raise UserError(
+            f"the network has {parameters:,} parameters, {4 * parameters / 2**30:,.0f} GiB of "
+            f"weights alone, and this machine has {memory / 2**30:,.0f} GiB; lower model.n_embd, "
+            "model.n_layer or model.vocab_size"
+        )
 
 
 def peak_memory(device: torch.device) -> int:

@@ -147,3 +147,30 @@ def test_a_check_looks_for_the_compiler_that_a_run_would_need(tiny, type_minigpt
         2,
         "error: trainer.compile=true needs a C++ compiler (g++ or clang++); none is found\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "model.n_embd=1000000000000",
+            "model.n_embd must be at most 1,000,000, got 1,000,000,000,",
+        ),
+        ("model.n_layer=1000000000", "model.n_layer must be at most 1,000, got 1,000,000,000"),
+        ("model.n_embd=1000000", "the network has 12,000,0"),
+        ("trainer.max_epochs=1e20", "trainer.max_epochs must be a whole number, got 1e+20"),
+        ("budget.tokens=1e300", "budget.tokens asks for 1e+300 tokens; more than 1e+18 cannot be"),
+        ("budget.flops=1e300", "budget.flops asks for "),
+        ("seed=true", "seed must be a whole number from 0 to 2^63 - 1, got True"),
+        ("data.num_workers=100000", "data.num_workers must be at most "),
+        ("trainer.devices=1000", "trainer.devices=1000 processes are more than this machine's "),
+    ],
+)
+def test_absurd_numbers_are_refused_before_anything_starts(
+    tiny, type_train, tmp_path, word, message
+):
+    typed = type_train(*tiny, "model.n_head=1", word)
+    assert typed.code == 2
+    assert typed.err.startswith(f"error: {message}")
+    assert typed.err.count("\n") == 1
+    assert run_folders(tmp_path) == []
