@@ -28,6 +28,7 @@ TARGETS = {
 
 TRUSTED = {
     *TARGETS,
+    "minigpt.commands.verify_resume.StopAfter",
     "lightning.pytorch.loggers.MLFlowLogger",
     "lightning.pytorch.loggers.WandbLogger",
     "lightning.pytorch.callbacks.DeviceStatsMonitor",
