@@ -168,10 +168,32 @@ def _parts(study: dict[str, Any]) -> str:
 own byte-pair encodings of 8,192, report B's baseline. Differences of the held-out loss in nats a
 token, paired by seed, with standard errors; below zero is better. A part that is in the recipe
 should cost something when it is taken out, and one that is not should gain nothing when it is
-added.
+added. {_exceptions(runs)}
 
 {markdown_table(rows)}
 """
+
+
+def _exceptions(runs: dict[str, Runs]) -> str:
+    """The parts for which that does not hold, by more than two standard errors."""
+    gains = {"-": [], "+": []}  # type: dict[str, list[str]]
+    for name, of_seeds in runs.items():
+        if not name.startswith("modern ") or not of_seeds:
+            continue
+        sign, part = name.removeprefix("modern ").split(" ", 1)
+        seeds = of_seeds.keys() & runs["modern"].keys()
+        losses = [of_seeds[seed]["loss"] - runs["modern"][seed]["loss"] for seed in seeds]
+        if len(losses) < 2:
+            continue
+        error = statistics.stdev(losses) / math.sqrt(len(losses))
+        if statistics.mean(losses) < -2 * error:
+            gains[sign].append(part)
+    sentences = [
+        f"At this length the recipe is better {words} {' and '.join(gains[sign])}."
+        for sign, words in (("-", "without"), ("+", "with"))
+        if gains[sign]
+    ]
+    return " ".join([*sentences, "It was not measured at full length."]) if sentences else ""
 
 
 def _machines(study: dict[str, Any]) -> str:
