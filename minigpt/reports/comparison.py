@@ -115,9 +115,14 @@ def _row(run: ComparedRun, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """Whole numbers without a decimal point; None and NaN as an empty cell."""
+    """Whole numbers without a decimal point; None and NaN as an empty cell.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     if value is None or value != value:
         return ""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -1,5 +1,6 @@
 """The comparison as a page: HTML that needs no network, and Markdown."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -56,7 +57,7 @@ def command_again(run: ComparedRun) -> str:
     """The commands that repeat this run; a sweep's job is repeated alone."""
     summary = run.summary
     commit = (summary.code_commit or "").removesuffix("-dirty")
-    checkout = f"git checkout {commit}\n" if commit else ""
+    checkout = f"git checkout {shlex.quote(commit)}\n" if commit else ""
     overrides = list(summary.overrides)  # a job's hold its own values of the swept keys
     if any(word.lstrip("+").startswith("sweep=") for word in overrides):
         overrides.append("hydra.mode=RUN")  # a prepared sweep sets other keys too
@@ -102,16 +103,30 @@ def markdown(content: dict[str, Any]) -> str:
     rows = [[k, *map(shortened, values[:COMPARED])] for k, values in content["settings"]]
     parts += ["## How the runs differ", _table(["key", *names], rows)]
     parts.append("## How to run each again")
-    parts += [f"{c['name']}:\n\n```sh\n{c['text']}\n```" for c in content["commands"]]
+    parts += [f"{plain_line(c['name'])}:\n\n{_fenced(c['text'])}" for c in content["commands"]]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def plain_line(text: str) -> str:
+    """A text of a run's files as Markdown that shows it: one line, and no HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split()))
+
+
+def _fenced(code: str) -> str:
+    """A block of code, in a fence that the code itself cannot close."""
+    fence = "```"
+    while fence in code:
+        fence += "`"
+    return f"{fence}sh\n{code}\n{fence}"
+
+
 def _list(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n".join(f"- {plain_line(sentence)}" for sentence in sentences)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        "| " + " | ".join(plain_line(cell).replace("|", "\\|") for cell in line) + " |"
+        for line in lines
     )

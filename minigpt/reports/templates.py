@@ -4,6 +4,10 @@ import jinja2
 
 LOADER = jinja2.PackageLoader("minigpt.reports", "")
 ENVIRONMENT = jinja2.Environment(loader=LOADER, autoescape=True, undefined=jinja2.StrictUndefined)
+# A page loads nothing and sends nothing, whatever a run's files may have brought into it.
+ENVIRONMENT.globals["policy"] = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
 
 
 def template(name: str) -> jinja2.Template:

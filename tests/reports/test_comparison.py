@@ -1,6 +1,7 @@
 """The findings and files of a comparison, for runs with known figures."""
 
 import csv
+import html
 import math
 import os
 import re
@@ -318,6 +319,27 @@ def test_the_tokens_of_a_step_grow_with_the_batches(tmp_path):
         step: pytest.approx(409_600 * sum(blocks[: int(step)]) / sum(blocks)) for step in tokens
     }
     assert len(tokens) > 1
+
+
+def test_a_report_shows_what_a_strangers_files_hold_and_runs_none_of_it(tmp_path):
+    write_run(tmp_path / "runs" / "<script>alert(1)<", 3.0, status=Status.FAILED,
+              reason="a\n| b |\n<img src=x onerror=alert(2)>",
+              data__source="=cmd|'/c calc'")  # fmt: skip
+    run = RunFolder(tmp_path / "runs" / "<script>alert(1)<")
+    changes = {"code_commit": "abc; touch canary", "overrides": ["a=```", "b=$(touch canary)"]}
+    run.write_summary(run.read_summary().model_copy(update=changes))
+    write_run(tmp_path / "runs" / "b", 2.0, data__source="sample")
+    compare([tmp_path / "runs"], tmp_path)
+    page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
+    table = (tmp_path / "runs.csv").read_text()
+    for markup in ("<script>alert", "<img"):
+        assert markup not in page
+        assert markup not in text
+    assert "default-src 'none'" in html.unescape(page)
+    assert "git checkout 'abc; touch canary'\n" in text
+    assert "\n````sh\n" in text
+    assert "failed: a | b | &lt;img src=x" in text.replace("\\|", "|")
+    assert ",'=cmd|'/c calc'," in table
 
 
 def test_names_of_runs_with_almost_the_same_loss_do_not_overlap(tmp_path):
