@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: a command ends between two steps, with exit code 128 + the signal."""
+"""Signals: a command ends between two steps, with exit code 128 + the signal.
+
+Ctrl-C, SIGTERM, SIGHUP (the terminal is gone) and SIGUSR1 (SLURM's notice before the time limit).
+"""
 
 import os
 import signal
@@ -7,7 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+# These may reach a process twice for one event, from a shell and the kernel, or from srun and
+# SLURM. So a second one does not end the process at once.
+NOTICES = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+
+# The signal at which a launcher (submitit) requeues its job, in an environment variable so that
+# every process of the job knows it. Such a launcher takes SIGTERM as the announcement of it.
+REQUEUED_AT = "MINIGPT_REQUEUED_AT_SIGNAL"
 
 
 class Interrupted(SystemExit):
@@ -18,15 +29,19 @@ class Interrupted(SystemExit):
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
+        self.signum = signum
         self.hint = ""
 
 
 class _State:
     """Signals belong to the process, so there is one of these."""
 
-    installed = False
-    held = False  # True while only some places are safe to stop at
-    received = 0  # the first signal that came; 0 before
+    def __init__(self) -> None:
+        self.installed = False
+        self.handlers: dict[int, signal.Handlers | None] = {}  # None: our own
+        self.held = False  # True while only some places are safe to stop at
+        self.received = 0  # the first signal that came; 0 before
+        self.insisted = False  # True once a signal came that is not among NOTICES
 
 
 _state = _State()
@@ -34,15 +49,17 @@ _state = _State()
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Within the block, Ctrl-C and SIGTERM raise Interrupted: at once, or where `hold` allows.
+    """Within the block, a signal raises Interrupted: at once, or where `hold` allows.
 
-    A second signal ends the process at once. The handlers from before come back afterwards.
+    A second Ctrl-C or SIGTERM ends the process at once. The handlers from before come back
+    afterwards.
     """
     if _state.installed or threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    previous = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    _state.installed, _state.held, _state.received = True, False, 0
+    _state.handlers = _handlers()
+    previous = {signum: signal.getsignal(signum) for signum in _state.handlers}
+    _state.installed, _state.held, _state.received, _state.insisted = True, False, 0, False
     install()
     try:
         yield
@@ -52,11 +69,25 @@ def stop_signals() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def _handlers() -> dict[int, signal.Handlers | None]:
+    handlers: dict[int, signal.Handlers | None] = dict.fromkeys(SIGNALS)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        del handlers[signal.SIGHUP]  # nohup: the user wants the command to outlive the terminal
+    if requeued_at := os.environ.get(REQUEUED_AT):
+        handlers |= {signal.SIGTERM: signal.SIG_IGN, int(requeued_at): None}
+    return handlers
+
+
 def install() -> None:
     """Put our handlers back after a library has set its own; does nothing outside the block."""
     if _state.installed:
-        for signum in SIGNALS:
-            signal.signal(signum, signal.SIG_DFL if _state.received else _receive)
+        for signum, handler in _state.handlers.items():
+            if handler is not None:
+                signal.signal(signum, handler)
+            elif _state.insisted and signum not in NOTICES:
+                signal.signal(signum, signal.SIG_DFL)
+            else:
+                signal.signal(signum, _receive)
 
 
 def hold() -> None:
@@ -78,11 +109,13 @@ def received() -> int:
 
 
 def _receive(signum: int, frame: FrameType | None) -> None:
-    second = _state.received
+    if signum not in NOTICES:
+        second, _state.insisted = _state.insisted, True
+        install()  # the default from now on, which ends the process even in a long call of C code
+        if second:
+            os.kill(os.getpid(), signum)
+    if _state.received:
+        return
     _state.received = signum
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)  # ends the process even in a long call of C code
-    if second:
-        os.kill(os.getpid(), signum)
     if not _state.held:
         raise Interrupted(signum)

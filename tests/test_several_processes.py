@@ -296,28 +296,6 @@ def test_torchrun_trains_one_run(tiny, tmp_path):
     _assert_one_run_of_two(tmp_path, out)
 
 
-def test_srun_trains_one_run(tiny, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]  # free again when the block ends
-    slurm = {
-        "SLURM_NTASKS": "2",
-        "SLURM_NTASKS_PER_NODE": "2",
-        "SLURM_JOB_ID": "7",
-        "SLURM_NODEID": "0",
-        "SLURM_NODELIST": "localhost",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    first, second = (
-        start([*tiny, *SHORT], tmp_path, SLURM_PROCID=rank, SLURM_LOCALID=rank, **slurm)
-        for rank in ("0", "1")
-    )
-    code, out, err = ended(first)
-    assert (code, err) == (0, "")
-    assert ended(second) == (0, "", "")
-    _assert_one_run_of_two(tmp_path, out)
-
-
 def _assert_one_run_of_two(tmp_path, out):
     (folder,) = run_folders(tmp_path)
     assert [path.name for path in (tmp_path / "outputs").glob("*/*")] == [folder.name]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command at any time with 130 or 143, and nothing is lost."""
+"""A signal ends a command at any time with 128 + its number, and nothing is lost."""
 
 import os
 import shlex
@@ -139,7 +139,7 @@ def test_a_signal_while_the_report_of_a_sweep_is_made(
     assert (tmp_path / "sweep" / "report.html").exists()
 
 
-@pytest.mark.parametrize(("name", "code"), CODES)
+@pytest.mark.parametrize(("name", "code"), [*CODES, ("SIGHUP", 129), ("SIGUSR1", 138)])
 def test_a_signal_before_training_leaves_no_run(tiny, type_train, tmp_path, signal_in, name, code):
     import minigpt.training.build
 
@@ -195,3 +195,35 @@ def test_a_held_signal_waits_until_it_is_released():
     assert stop.value.code == 130
     with signals.stop_signals():
         assert signals.received() == 0
+
+
+def test_a_notice_that_comes_twice_and_the_signal_after_it_leave_time_to_save():
+    with signals.stop_signals():
+        signals.hold()
+        for signum in (signal.SIGUSR1, signal.SIGUSR1, signal.SIGTERM):
+            os.kill(os.getpid(), signum)
+        assert signals.received() == signal.SIGUSR1
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a second one ends the process
+        with pytest.raises(signals.Interrupted) as stop:
+            signals.release()
+    assert stop.value.code == 138
+
+
+def test_a_job_that_its_launcher_requeues_stops_at_that_signal_and_not_at_sigterm(monkeypatch):
+    monkeypatch.setenv(signals.REQUEUED_AT, str(int(signal.SIGUSR2)))
+    with signals.stop_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received() == 0
+        with pytest.raises(signals.Interrupted) as stop:
+            os.kill(os.getpid(), signal.SIGUSR2)
+    assert stop.value.signum == signal.SIGUSR2
+
+
+def test_under_nohup_the_terminal_may_go():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.stop_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.received() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -15,6 +15,7 @@ import sys
 import pytest
 import torch
 
+from minigpt.commands import limited_job
 from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.pages import command_again
 from minigpt.runs.checkpoints import read_checkpoint
@@ -309,18 +310,62 @@ def test_a_killed_search_continues_the_study_in_its_database(tiny, type_train, t
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
-def test_a_launcher_runs_the_jobs_in_processes_of_their_own(tiny, tmp_path, launcher):
+def test_a_launcher_runs_jobs_of_one_and_of_two_processes(tiny, tmp_path, launcher):
+    words = ["-m", *tiny, *SHORT, "trainer.devices=1,2", "data.batch_size=16", HERE,
+             f"hydra/launcher={launcher}"]  # fmt: skip
+    if launcher == "submitit_local":  # which then requeues the job, as in SLURM
+        target = "tests.named_callbacks.SignalAtStep"
+        words.append(f"+callbacks.stop={{_target_: {target}, name: SIGUSR2, step: 2, rank: 1}}")
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "train.py"), "-m", *tiny, *SHORT, "seed=1,2", HERE,
-         f"hydra/launcher={launcher}"],
-        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        check=False,
+        [sys.executable, str(REPOSITORY / "train.py"), *words],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     runs = find_runs([tmp_path / "sweep"])
-    assert [run.name for run in runs] == ["0-seed=1", "1-seed=2"]
+    assert sorted(run.name for run in runs) == ["0-devices=1", "1-devices=2"]
     assert all(run.is_finished and math.isfinite(run.val_loss) for run in runs)
+    resumed = {run.name: len(run.summary.resumed_by) for run in runs}
+    assert resumed == {"0-devices=1": 0, "1-devices=2": int(launcher == "submitit_local")}
+    assert jobs(tmp_path / "sweep") == [".submitit"] * (launcher == "submitit_local") + [
+        "0-devices=1", "1-devices=2",
+    ]  # fmt: skip
+    assert not (tmp_path / "outputs").exists()
     assert (tmp_path / "sweep" / "report.html").exists()
+
+
+def test_a_job_that_hangs_is_ended_and_the_next_one_runs(tiny, type_train, tmp_path, monkeypatch):
+    monkeypatch.setattr(limited_job, "COMMAND", ("sleep", "1000"))
+    sweep = ["-m", *tiny, *SHORT, "seed=1,2", HERE]
+    typed = type_train(*sweep, "sweep.job_minutes=0.001")
+    assert typed.code == 1
+    assert typed.err.splitlines()[:2] == [
+        "job 0-seed=1 failed: ended after sweep.job_minutes=0.001",
+        "job 1-seed=2 failed: ended after sweep.job_minutes=0.001",
+    ]
+    statuses = {name: row["status"] for name, row in table(tmp_path / "sweep").items()}
+    assert statuses == {"0-seed=1": "failed", "1-seed=2": "failed"}
+
+
+def test_a_job_with_a_limit_is_the_same_run_in_a_process_of_its_own(tiny, type_train, tmp_path):
+    job = [*tiny, *SHORT, "model.dropout=0.2"]
+    sweep = ["-m", *job, "seed=1", HERE, "sweep.job_minutes=10"]
+    assert type_train(*sweep).code == 0
+    assert type_train(*job, "seed=1", "hydra.run.dir=alone").code == 0
+    limited, alone = RunFolder(tmp_path / "sweep" / "0"), RunFolder(tmp_path / "alone")
+    assert {**limited.read_config(), "run_dir": ""} == {**alone.read_config(), "run_dir": ""}
+    ours, theirs = (read_checkpoint(run.last)["state_dict"] for run in (limited, alone))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert limited.read_summary().command == shlex.join(["python", "train.py", *sweep])
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "true", "soon", ".nan"])
+def test_a_limit_that_is_not_a_time_is_refused(tiny, type_train, tmp_path, minutes):
+    typed = type_train("-m", *tiny, HERE, f"sweep.job_minutes={minutes}")
+    assert typed.code == 2
+    assert typed.err.startswith("error: sweep.job_minutes must be above 0, or null for no limit")
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_a_summary_of_a_job_names_its_own_overrides(tiny, type_train, tmp_path):

@@ -17,6 +17,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from minigpt.command_lines import sweep_command
+from minigpt.commands.limited_job import job_minutes
+from minigpt.commands.requeue import note_job
 from minigpt.commands.start import with_start
 from minigpt.config import SWEPT, compose_config
 from minigpt.error_lines import explain, one_line_errors
@@ -40,7 +42,9 @@ class Sweep(Callback):
         Exits with code 2 where another process holds the folder, or no job can run.
         """
         with _exit_on_error("the sweep could not start"):
+            job_minutes(config)
             _claims.enter_context(RunFolder(config.hydra.sweep.dir).claim())
+            note_job(RunFolder(config.hydra.sweep.dir))
             sweeper = config.hydra.sweeper
             words = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
             words += config.hydra.overrides.task

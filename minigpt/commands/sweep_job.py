@@ -1,55 +1,99 @@
 """One job of a sweep: run, resumed or left as it is; its failure is recorded, the sweep goes on."""
 
 import math
-import shutil
+import os
+import signal
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from minigpt.command_lines import sweep_command
+from minigpt.commands.limited_job import RECORDED, JobDiedError, TimeLimitError, run_limited
 from minigpt.commands.start import with_start
 from minigpt.commands.sweep import reason_of, said, say
 from minigpt.errors import UserError
 from minigpt.runs.run_config import resolved
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Status, Summary
-from minigpt.signals import Interrupted
+from minigpt.signals import REQUEUED_AT, Interrupted, stop_signals
 
 
-def run_job(config: DictConfig, run: RunFolder, overrides: list[str]) -> float:
+def run_job(
+    config: DictConfig, run: RunFolder, overrides: list[str], minutes: float | None
+) -> float:
     """Runs one job, or resumes it if it was interrupted; a finished job is left as it is.
 
-    Returns its best held-out bits per byte. A failure is recorded and gives NaN, so that the next
-    jobs run. Raises UserError where the folder holds a job with other settings.
+    minutes: after which it is ended. Returns its best held-out bits per byte. A failure is recorded
+    and gives NaN, so that the next jobs run. Raises UserError where the folder holds a job with
+    other settings.
     """
-    from minigpt.commands.train import train  # which imports this file
-
-    with run.claim():
+    with stop_for_launcher(), run.claim():
         try:
             config = with_start(config, overrides)
         except UserError as error:
             if not run.has_run:  # what an earlier start left does not depend on the folder
-                _record_failure(config, run, error)
+                record_failure(config, run, error)
             return math.nan
         summary = _earlier_summary(config, run)
-        if summary.status is Status.FINISHED and _is_tested(summary):
+        if summary.is_complete:
             say(f"job {run.path.name} is finished already")
             return _bits_per_byte(summary)
         failed = summary.status in (Status.FAILED, Status.DIVERGED)
         resume = run.last.exists() and not failed
         if not resume:
-            _empty(run)
+            run.empty()
         try:
-            bits = train(config, run, overrides, resume=resume)
+            return _train(minutes, config, run, overrides, resume)
         except Interrupted as stop:
             command = sweep_command(HydraConfig.get().sweep.dir)
             stop.hint = f"; continue the sweep with: {command}"
             raise
+        except TimeLimitError as error:  # with more time it can go on
+            status = Status.INTERRUPTED if run.last.exists() else Status.FAILED
+            record_failure(config, run, error, status)
         except Exception as error:
-            _record_failure(config, run, error)
-            return math.nan
+            record_failure(config, run, error)
+        return math.nan
+
+
+def _train(
+    minutes: float | None, config: DictConfig, run: RunFolder, overrides: list[str], resume: bool
+) -> float:
+    from minigpt.commands.train import train  # which imports this file
+
+    if minutes is None:
+        bits = train(config, run, overrides, resume=resume)
         return math.nan if bits is None else bits
+    code = run_limited(minutes, config, run, overrides, resume=resume)
+    return math.nan if code == RECORDED else _bits_per_byte(run.read_summary())
+
+
+@contextmanager
+def stop_for_launcher() -> Iterator[None]:
+    """In a job of submitit: its signal stops the run between two steps, then it requeues the job.
+
+    Its handler alone would leave in the middle of a step. Elsewhere the block just runs.
+    """
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGUSR1, signal.SIGUSR2)}
+    asks = [
+        signum
+        for signum, handler in handlers.items()
+        if getattr(handler, "__module__", "").startswith("submitit.")
+    ]
+    if not asks:
+        yield
+        return
+    os.environ[REQUEUED_AT] = str(int(asks[0]))
+    try:
+        with stop_signals():
+            yield
+    except Interrupted as stop:
+        if stop.signum == asks[0]:
+            signal.raise_signal(asks[0])  # submitit's handler requeues the job and exits
+        raise
 
 
 def _earlier_summary(config: DictConfig, run: RunFolder) -> Summary:
@@ -78,22 +122,12 @@ def _bits_per_byte(summary: Summary) -> float:
     return math.nan if bits is None else bits
 
 
-def _is_tested(summary: Summary) -> bool:
-    return summary.test is not None or not (summary.data and summary.data.tokens.get("test"))
-
-
-def _empty(run: RunFolder) -> None:
-    """Remove what an earlier start left, except the lock that this process holds."""
-    for path in run.path.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif not run.is_lock(path):
-            path.unlink()
-
-
-def _record_failure(config: DictConfig, run: RunFolder, error: Exception) -> None:
+def record_failure(
+    config: DictConfig, run: RunFolder, error: Exception, status: Status = Status.FAILED
+) -> None:
+    """Say why a job failed, and leave it in its summary."""
     reason = reason_of(error)
-    if not isinstance(error, UserError):
+    if not isinstance(error, UserError | TimeLimitError | JobDiedError):
         traceback.print_exception(error)
     if reason not in said:
         say(f"job {run.path.name} failed: {reason}")
@@ -101,7 +135,7 @@ def _record_failure(config: DictConfig, run: RunFolder, error: Exception) -> Non
     try:
         summary = run.read_summary()
     except UserError:
-        summary = Summary(status=Status.FAILED)
+        summary = Summary(status=status)
     if summary.status is not Status.DIVERGED:
-        summary = summary.model_copy(update={"status": Status.FAILED})
+        summary = summary.model_copy(update={"status": status})
     run.write_summary(summary.model_copy(update={"reason": reason}))

@@ -24,7 +24,15 @@ from minigpt.command_lines import (
     train_command,
     train_program,
 )
+from minigpt.commands.limited_job import take_job_minutes
 from minigpt.commands.other_process import COMMAND, run_by_launcher
+from minigpt.commands.requeue import (
+    is_complete,
+    is_of_this_job,
+    noted_job,
+    requeue_if_asked,
+    words_of_this_job,
+)
 from minigpt.commands.start import with_start
 from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
@@ -45,7 +53,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Train what the command line says; a resumed run takes its configuration from its folder."""
     share_cores()
-    with one_line_errors(), _say_if_stopped(), stop_signals(), run_by_launcher():
+    with one_line_errors(), stop_signals(), _say_if_stopped(), run_by_launcher():
         arguments = sys.argv[1:]
         if asks_for_help(arguments):
             print(help_text([word for word in arguments if word not in HELP]))
@@ -55,6 +63,7 @@ def main() -> None:
             _resume(RunFolder(folder.resolve()), overrides)
         else:
             _check_options(arguments)
+            sys.argv[1:] = words_of_this_job(arguments)
             try:
                 _start()
             finally:
@@ -90,7 +99,8 @@ def _check_options(arguments: list[str]) -> None:
 @contextmanager
 def _say_if_stopped() -> Iterator[None]:
     try:
-        yield
+        with requeue_if_asked():
+            yield
     except Interrupted as stop:
         print(f"stopped{stop.hint}", file=sys.stderr)
         raise
@@ -105,23 +115,37 @@ def _start(config: DictConfig) -> float | None:
     # In here too, since Hydra adds lines of its own to an error that passes through it.
     with one_line_errors():
         refuse_resume(config, "resume= is read from the command line only")
+        minutes = take_job_minutes(config)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             from minigpt.commands.sweep_job import run_job
 
-            return run_job(config, run, overrides)
+            return run_job(config, run, overrides, minutes)
+        if minutes is not None:
+            raise UserError("sweep.job_minutes limits the jobs of a sweep (-m); leave it out")
         return _train_new(config, run, overrides)
 
 
 def _train_new(config: DictConfig, run: RunFolder, overrides: list[str]) -> float | None:
-    """Train in a folder that has no run yet. Raises UserError where it has one."""
+    """Train in a folder that has no run yet, or whose run this SLURM job began.
+
+    Raises UserError where it has another.
+    """
     try:
         with run.claim():
+            if run.has_run and is_of_this_job(run):
+                if is_complete(run):
+                    print(f"{display_path(run.path)} is finished already", file=sys.stderr)
+                    return None
+                if run.last.exists():
+                    return train(resumed_config(run, []), run, overrides, resume=True)
+                run.empty()  # the job was stopped before there was anything to keep
             if run.has_run:
                 raise UserError(
                     f"{display_path(run.path)} already holds a run; continue it with: "
                     f"{resume_command(run.path)}"
                 )
-            return train(with_start(config, overrides), run, overrides, resume=False)
+            with noted_job(run):
+                return train(with_start(config, overrides), run, overrides, resume=False)
     finally:
         run.remove_if_empty()
         if run.path.parent.parent == Path("outputs").resolve():
@@ -161,6 +185,7 @@ def train_run(overrides: Sequence[str] = (), folder: Path | str | None = None) -
     words = rest if folder is None else [*rest, f"{RUN_FOLDER}={hydra_value(str(folder))}"]
     config = compose_config(words, hydra_too=True)
     run = RunFolder(Path(config.hydra.run.dir).resolve())
+    take_job_minutes(config)
     with open_dict(config):
         del config.hydra
     config.run_dir = str(run.path)

@@ -1,6 +1,7 @@
 """The folder of a run: the only place that knows the names of its files."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.yaml"
 CONFIG_BYTES = 1_000_000  # a run writes a few thousand
+SLURM_JOB = ".slurm_job"
 SECTIONS = {"model", "data", "optimizer", "trainer"}  # of every config.yaml that minigpt writes
 
 
@@ -40,6 +42,7 @@ class RunFolder:
         self.memorization = self.path / "memorization.json"
         self.memorization_page = self.path / "memorization.html"
         self.explorer = self.path / "explore.html"
+        self.slurm_job = self.path / SLURM_JOB  # that began the run, or the sweep
         self._lock = self.path / ".lock"
 
     @property
@@ -53,10 +56,6 @@ class RunFolder:
         return not self.path.is_dir() or {path.name for path in self.path.iterdir()} <= {
             self._lock.name
         }
-
-    def is_lock(self, path: Path) -> bool:
-        """True for the file behind `claim`, which has to stay while it is held."""
-        return path.name == self._lock.name
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -91,6 +90,14 @@ class RunFolder:
             return True
         lock.release()
         return False
+
+    def empty(self) -> None:
+        """Remove what an earlier start left, except the lock that this process holds."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self._lock:
+                path.unlink()
 
     def remove_if_empty(self) -> None:
         """Remove the folder where a start left nothing but a lock in it."""

@@ -40,7 +40,7 @@ def find_environment() -> ClusterEnvironment:
                 "`unset SLURM_NTASKS` to train without SLURM, or start the command with srun"
             )
         try:
-            # A requeued job would run the same command, which begins another run.
+            # minigpt/commands/requeue.py does it, once the whole run is saved.
             return SLURMEnvironment(auto_requeue=False)
         except RuntimeError:
             raise UserError(
