@@ -107,11 +107,11 @@ def page(speeds: dict[int, list[float]], opened: list[dict[str, Any]], shards: i
 
 Report B's baseline over characters, the same batches of {BATCH} blocks, on the same cores. Two
 processes over gloo train {spread(ratio)} times as many tokens a second as one; each computes half
-of a batch, all of AdamW, and half of what is exchanged.
+of a batch and the whole of AdamW.
 
 {markdown_table(rows)}
 
-## A text of {opened[0]["tokens"]:.0e} tokens
+## A text of {opened[0]["tokens"]:,} tokens
 
 {shards:,} shards, opened in a new process: {seconds:.2f} s and {memory:.0f} MiB until the first
 batch, with the check of all files' sizes, then {batch * 1e3:.2f} ms for each further batch of
