@@ -84,6 +84,18 @@ def test_a_line_that_a_kill_cut_short_is_left_out_and_a_resume_removes_it(tmp_pa
     ]
 
 
+@pytest.mark.parametrize("cells", ["inf,1,,,,,,,,,{}", "3,1,,,,,,,,,[]", "3,1,,,,,,,,,7"])
+def test_a_row_that_no_run_writes_is_left_out(tmp_path, cells):
+    path = tmp_path / "metrics.csv"
+    write(path, (1, {"train/loss": 3.5}))
+    header = path.read_text().splitlines()[0].split(",")
+    step, loss, *_, other = cells.split(",")
+    row = {"step": step, "train/loss": loss, header[-1]: other}
+    with path.open("a") as file:
+        file.write(",".join(row.get(name, "") for name in header) + "\n")
+    assert read_metrics(path) == [{"step": 1, "train/loss": 3.5}]
+
+
 def test_there_are_no_rows_before_there_is_a_file(tmp_path):
     assert read_metrics(tmp_path / "metrics.csv") == []
 

@@ -111,6 +111,8 @@ def test_a_configuration_that_is_not_ours_is_refused(tmp_path, content):
     ("content", "message"),
     [
         ("{", "cannot be read (JSONDecodeError)"),
+        ("[" * 100_000, "cannot be read (ValueError)"),
+        ('{"status": "finished", "steps": 1e999}', "steps: Input should be a finite number"),
         ("[]", "its content: "),
         ('{"status": "well"}', "status: Input should be 'running'"),
         ('{"status": "finished", "steps": "many"}', "steps: Input should be a valid integer"),

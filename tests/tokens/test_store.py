@@ -86,7 +86,9 @@ def rewrite(store, **changes):
     path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
 
 
-@pytest.mark.parametrize("broken", ["", "{", "[]", "{}", "7", '"version"'])
+@pytest.mark.parametrize(
+    "broken", ["", "{", "[]", "{}", "7", '"version"', '{"version": 1e999}', "[" * 100_000]
+)
 def test_a_broken_manifest_is_refused(store, broken):
     (store / "manifest.json").write_text(broken)
     with pytest.raises(UserError, match="manifest.json is missing or broken .* delete the folder"):
