@@ -73,7 +73,9 @@ def next_token_probabilities(
     if sampling.top_p is not None:
         ranked, token_ids = probabilities.sort(descending=True)
         more_likely = ranked.cumsum(-1) - ranked  # total probability of the tokens ranked above
-        ranked[more_likely >= sampling.top_p] = 0
+        left_out = more_likely >= sampling.top_p
+        left_out[:, 0] = False  # the likeliest stays, however small top_p is
+        ranked[left_out] = 0
         probabilities = torch.zeros_like(probabilities).scatter(-1, token_ids, ranked)
         probabilities /= probabilities.sum(-1, keepdim=True)
     if sampling.min_p is not None:

@@ -42,7 +42,7 @@ def read_model(path: Path, which: str = "best") -> StoredModel:
     """The network of a checkpoint, or of a run folder's best or last one.
 
     Raises UserError where it is not a checkpoint of this project, or its weights are not of the
-    shape that it names.
+    shape that it names, or not finite.
     """
     path = find_checkpoint(path, which)
     checkpoint = read_checkpoint(path)
@@ -61,6 +61,9 @@ def read_model(path: Path, which: str = "best") -> StoredModel:
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip()
         raise UserError(f"{path}: its weights do not fit the model it names: {detail}") from None
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise UserError(f"{path}: its weight {name} has numbers that are not finite")
     tokenizer = _tokenizer(path, hyper_parameters["tokenizer"])
     data = hyper_parameters["data"]
     return StoredModel(

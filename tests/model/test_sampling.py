@@ -17,6 +17,7 @@ LOGITS = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
         (Sampling(top_k=99), [0.5, 0.3, 0.15, 0.05]),
         (Sampling(top_p=0.7), [0.625, 0.375, 0, 0]),  # 0.5 does not reach 0.7; 0.5 + 0.3 does
         (Sampling(top_p=0.4), [1, 0, 0, 0]),
+        (Sampling(top_p=1e-300), [1, 0, 0, 0]),  # 0 in float32
         (Sampling(temperature=0.5), [0.6849, 0.2466, 0.0616, 0.0068]),  # squares, normalised
         (Sampling(min_p=0.29), [0.5263, 0.3158, 0.1579, 0]),  # at least 0.29 * 0.5 = 0.145
         (Sampling(min_p=0.31), [0.625, 0.375, 0, 0]),  # at least 0.155

@@ -62,6 +62,16 @@ def test_a_model_or_tokenizer_that_cannot_be_made_is_one_line(tmp_path, changes,
     assert str(error.value).startswith(f"{path} {message}")
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    path = tmp_path / "a.ckpt"
+    write_checkpoint(path)
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"]["net.wte.weight"][1, 1] = torch.nan
+    torch.save(checkpoint, path)
+    with pytest.raises(UserError, match="its weight wte.weight has numbers that are not finite$"):
+        read_model(path)
+
+
 def test_a_shape_too_large_for_memory_is_refused_before_it_is_allocated(tmp_path):
     path = tmp_path / "a.ckpt"
     write_checkpoint(path)
