@@ -348,7 +348,10 @@ def test_a_job_that_hangs_is_ended_and_the_next_one_runs(tiny, type_train, tmp_p
     assert statuses == {"0-seed=1": "failed", "1-seed=2": "failed"}
 
 
-def test_a_job_with_a_limit_is_the_same_run_in_a_process_of_its_own(tiny, type_train, tmp_path):
+def test_a_job_with_a_limit_is_the_same_run_in_a_process_of_its_own(
+    tiny, type_train, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as this process: the bits depend on the threads
     job = [*tiny, *SHORT, "model.dropout=0.2"]
     sweep = ["-m", *job, "seed=1", HERE, "sweep.job_minutes=10"]
     assert type_train(*sweep).code == 0
