@@ -108,7 +108,8 @@ def _curve(
         color=COLOURS[number % len(COLOURS)],
         linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
         linewidth=1.2,
-        marker="o" if metric.startswith("val/") and len(kept) < 40 else None,
+        # A single point has no line that would show it.
+        marker="o" if len(kept) < (40 if metric.startswith("val/") else 2) else None,
         markersize=3.5,
         label=run.name,
     )
