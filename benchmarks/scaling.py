@@ -103,7 +103,6 @@ def page(made_up: dict[str, Any], figures: dict[str, Any], rows: list[list[str]]
     table = markdown_table(
         [["run", "size", "tokens", "measured", "fitted"], ["---", *["---:"] * 4], *rows]
     )
-    minutes = figures["seconds"] / 60
     return f"""# Scaling
 
 Fitted to the {len(rows) - 1} runs of a small ladder, the law predicts a held-out loss of
@@ -113,8 +112,8 @@ for a run of {held_back["times"]:.1f} times the compute of the largest of them. 
 bar of {BAR} nats. On made-up losses without noise every parameter is recovered to
 {worst:.1g} of its value (bar: 0.01).
 
-`python benchmarks/scaling.py` on {machine_description()}; the runs trained for {minutes:.0f}
-minutes in all. [scaling.md](../scaling.md) explains the law.
+`python benchmarks/scaling.py` on {machine_description()}.
+[scaling.md](../scaling.md) explains the law.
 
 ```sh
 {shlex.join(["python", "train.py", *LADDER])}
@@ -151,13 +150,11 @@ def main() -> None:
     share_cores()  # before torch is imported
     with tempfile.TemporaryDirectory() as folder:
         places = args.runs or train(Path(folder))
-        from minigpt.reports.compared_runs import find_runs
         from minigpt.reports.scaling_plots import iso_flop_plot
         from minigpt.reports.scaling_runs import read_ladder
         from minigpt.reports.scaling_study import study
 
         scaling = study(read_ladder(places))
-        seconds = sum(run.summary.wall_seconds for run in find_runs(places))
     if scaling.held_back is None:
         sys.exit("without the largest run there are too few to fit")
     rows = [
@@ -165,7 +162,7 @@ def main() -> None:
          f"{scaling.fitted(run):.4f}"]
         for run in scaling.ladder.runs
     ]  # fmt: skip
-    figures = {**scaling.to_dict(), "seconds": seconds}
+    figures = scaling.to_dict()
     publish("scaling", page(synthetic(args.trials, args.resamples), figures, rows), args.stdout)
     if not args.stdout:
         (RESULTS / "scaling.svg").write_text(iso_flop_plot(scaling, ink="#444444"), "utf-8")
