@@ -109,8 +109,8 @@ def main() -> None:
     end_with_parent()
     sys.argv = order["arguments"]  # which printed and recorded commands repeat
     with without_collection():
+        from minigpt.commands.one_run import train
         from minigpt.commands.sweep_job import record_failure
-        from minigpt.commands.train import train
     run, config = RunFolder(order["run_folder"]), OmegaConf.create(order["config"])
     assert isinstance(config, DictConfig)
     config.run_dir = order["run_folder"]

@@ -52,7 +52,7 @@ def end_with_parent() -> None:
 
 def take_part(environment: "ClusterEnvironment") -> None:
     """Wait for the first process, then train with the configuration that it sends."""
-    from minigpt.commands.train import train
+    from minigpt.commands.one_run import train
     from minigpt.training.meeting import receive_job, report_failure
 
     try:

@@ -62,7 +62,7 @@ def run_job(
 def _train(
     minutes: float | None, config: DictConfig, run: RunFolder, overrides: list[str], resume: bool
 ) -> float:
-    from minigpt.commands.train import train  # which imports this file
+    from minigpt.commands.one_run import train
 
     if minutes is None:
         bits = train(config, run, overrides, resume=resume)

@@ -5,27 +5,25 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from minigpt.command_lines import (
     MINIGPT_TRAIN,
     RUN_FOLDER,
     display_path,
-    evaluate_command,
     hydra_value,
-    memorization_command,
     resume_command,
-    train_command,
     train_program,
 )
 from minigpt.commands.limited_job import take_job_minutes
-from minigpt.commands.other_process import COMMAND, run_by_launcher
+from minigpt.commands.one_run import train
+from minigpt.commands.other_process import run_by_launcher
 from minigpt.commands.requeue import (
     is_complete,
     is_of_this_job,
@@ -37,16 +35,13 @@ from minigpt.commands.start import with_start
 from minigpt.commands.sweep import release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
-from minigpt.config import CONF, compose_config, plain, refuse_resume, share_cores
-from minigpt.error_lines import explain, one_line_errors
+from minigpt.config import CONF, compose_config, refuse_resume, share_cores
+from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
-from minigpt.runs.run_config import parsed, resolved, resumed_config
+from minigpt.runs.run_config import parsed, resumed_config
 from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
-
-if TYPE_CHECKING:
-    from minigpt.training.build import Run
 
 
 @tolerant_output()
@@ -203,99 +198,6 @@ def _as_command(words: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = arguments
-
-
-def train(
-    config: DictConfig, run: RunFolder, overrides: list[str], *, resume: bool
-) -> float | None:
-    """Train one run in its folder; returns its lowest held-out bits per byte.
-
-    They are what a sweep minimises, since nats a token depend on the tokenizer.
-    Raises UserError for what the user can mend, Interrupted after a signal.
-    """
-    # Imported only now: --help and a mistyped key must not wait for torch.
-    with without_collection():
-        from minigpt.reports.run_report import print_report
-        from minigpt.reproductions.all_reports import REPRODUCTIONS
-        from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_checkpoint
-        from minigpt.runs.summary import Status
-        from minigpt.training.build import build_run
-        from minigpt.training.callbacks.hparams import TensorBoardHparams
-        from minigpt.training.callbacks.metrics import Metrics
-        from minigpt.training.callbacks.run_summary import RunSummary
-        from minigpt.training.launcher import OtherProcessFailedError, join_processes
-        from minigpt.training.meeting import Job
-        from minigpt.training.memory import reset_peak_memory
-        from minigpt.training.processes import find_environment, is_first, use_launched_processes
-        from minigpt.training.resume import check_can_go_on, check_same_groups, resumed_tokenizer
-        from minigpt.version import code_commit
-
-    commit = code_commit()  # now: the tree may change while the run trains
-    resume_from, damage = checkpoint_to_resume(run) if resume else (None, "")
-    tokenizer = None
-    if resume_from:
-        checkpoint = read_checkpoint(resume_from)
-        before = run.read_config()["data"].get("tokenizer")
-        tokenizer = resumed_tokenizer(checkpoint, before, config.data.tokenizer)
-    is_asked = not resume or any("trainer.devices" in word for word in overrides)
-    use_launched_processes(config, find_environment(), is_asked=is_asked)
-    summary = RunSummary(run, train_command(), overrides, commit)
-    recorders = [summary, TensorBoardHparams(plain(config))]
-    parts = build_run(config, recorders, resumed=resume, tokenizer=tokenizer)
-    trainer = parts.trainer
-    if resume_from:
-        check_resumable(checkpoint, dict(parts.lit.hparams))
-        check_same_groups(checkpoint, parts.lit.optimizer_config)
-        changed = {**resolved(config), "run_dir": ""} != {**run.read_config(), "run_dir": ""}
-        check_can_go_on(checkpoint, trainer, parts.data, changed)
-    if is_first(trainer):
-        if damage:
-            print(damage, file=sys.stderr)
-        run.write_config(resolved(config))
-    reset_peak_memory()
-    job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)
-    try:
-        with join_processes(trainer, parts.data, job, COMMAND):
-            trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
-            if run.best.exists():  # there is none where a run ended before its first validation
-                # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
-                parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
-            if len(parts.data.blocks["test"]):
-                trainer.test(parts.lit, parts.data, verbose=False)
-            summary.write(trainer, Status.FINISHED)
-        if is_first(trainer):
-            _study(run, parts)
-    except Interrupted as stop:
-        if run.last.exists():
-            stop.hint = f"; continue with: {resume_command(run.path)}"
-        raise
-    except OtherProcessFailedError as error:
-        # Until now all that this process knew was that it lost the connection.
-        summary.on_exception(trainer, parts.lit, error)
-        raise
-    if is_first(trainer):
-        print_report(run, REPRODUCTIONS)
-    best = Metrics.of(trainer).best
-    return best.val_bits_per_byte if best else None
-
-
-def _study(run: RunFolder, parts: "Run") -> None:
-    """Add to a finished run what its network knows; a failure is said, the run stays finished."""
-    from minigpt.evaluation.end_of_run import evaluate_run, look_for_memory
-
-    studies = (
-        ("its evaluation", evaluate_run, evaluate_command),
-        ("the look at what it memorised", look_for_memory, memorization_command),
-    )
-    for what, study, command in studies:
-        try:
-            study(run, parts)
-        except Exception as error:
-            print(
-                f"the run is finished, but {what} failed: {explain(error)}; try again with: "
-                f"{command(run.path)}",
-                file=sys.stderr,
-            )
 
 
 if __name__ == "__main__":

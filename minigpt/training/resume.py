@@ -1,16 +1,54 @@
-"""Refuses a resume that cannot continue, before any file of the run changes."""
+"""Where a resumed run goes on, and what is refused before any file of the run changes."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 
 from minigpt.errors import UserError
+from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_checkpoint
+from minigpt.runs.run_folder import RunFolder
 from minigpt.tokens.tokenizer import Tokenizer, from_spec
 from minigpt.tokens.tokenizer_name import names_a_file
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lightning_seams import batches_done_in, epochs_completed
 from minigpt.training.limits import training_batches
+from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.optimizer import GROUP_KEYS, OptimizerConfig
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """The checkpoint that a resumed run continues."""
+
+    path: Path
+    checkpoint: dict[str, Any]
+    tokenizer: Tokenizer | None  # where it makes the ids, in place of the one that is configured
+    damage: str  # of a newer checkpoint; empty if this is the last
+
+
+def read_resume_point(run: RunFolder, tokenizer: str | None) -> ResumePoint:
+    """The newest whole checkpoint of a run; tokenizer: data.tokenizer of this start.
+
+    Raises UserError where there is none.
+    """
+    path, damage = checkpoint_to_resume(run)
+    checkpoint = read_checkpoint(path)
+    before = run.read_config()["data"].get("tokenizer")
+    return ResumePoint(path, checkpoint, resumed_tokenizer(checkpoint, before, tokenizer), damage)
+
+
+def check_resume(
+    point: ResumePoint, lit: LitGPT, data: TokenDataModule, trainer: pl.Trainer, changed: bool
+) -> None:
+    """Raises UserError unless these parts continue a checkpoint exactly, and go on from it.
+
+    changed: True if the configuration is another than at the earlier start.
+    """
+    check_resumable(point.checkpoint, dict(lit.hparams))
+    check_same_groups(point.checkpoint, lit.optimizer_config)
+    check_can_go_on(point.checkpoint, trainer, data, changed)
 
 
 def check_same_groups(checkpoint: dict[str, Any], config: OptimizerConfig) -> None:

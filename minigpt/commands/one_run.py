@@ -1,0 +1,116 @@
+"""Trains one run in its folder, from its configuration to its report."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from minigpt.command_lines import (
+    evaluate_command,
+    memorization_command,
+    resume_command,
+    train_command,
+)
+from minigpt.commands.other_process import COMMAND
+from minigpt.config import plain
+from minigpt.error_lines import explain
+from minigpt.lean_imports import without_collection
+from minigpt.runs.run_config import resolved
+from minigpt.runs.run_folder import RunFolder
+from minigpt.signals import Interrupted
+
+if TYPE_CHECKING:
+    from minigpt.training.build import Run
+
+
+def train(
+    config: DictConfig, run: RunFolder, overrides: list[str], *, resume: bool
+) -> float | None:
+    """Train one run in its folder; returns its lowest held-out bits per byte.
+
+    They are what a sweep minimises, since nats a token depend on the tokenizer.
+    Raises UserError for what the user can mend, Interrupted after a signal.
+    """
+    # Imported only now: --help and a mistyped key must not wait for torch.
+    with without_collection():
+        from minigpt.reports.run_report import print_report
+        from minigpt.reproductions.all_reports import REPRODUCTIONS
+        from minigpt.runs.summary import Status
+        from minigpt.training.build import build_run
+        from minigpt.training.callbacks.hparams import TensorBoardHparams
+        from minigpt.training.callbacks.metrics import Metrics
+        from minigpt.training.callbacks.run_summary import RunSummary
+        from minigpt.training.launcher import OtherProcessFailedError, join_processes
+        from minigpt.training.meeting import Job
+        from minigpt.training.memory import reset_peak_memory
+        from minigpt.training.processes import find_environment, is_first, use_launched_processes
+        from minigpt.training.resume import check_resume, read_resume_point
+        from minigpt.version import code_commit
+
+    commit = code_commit()  # now: the tree may change while the run trains
+    point = read_resume_point(run, config.data.tokenizer) if resume else None
+    is_asked = not resume or any("trainer.devices" in word for word in overrides)
+    use_launched_processes(config, find_environment(), is_asked=is_asked)
+    summary = RunSummary(run, train_command(), overrides, commit)
+    recorders = [summary, TensorBoardHparams(plain(config))]
+    parts = build_run(
+        config, recorders, resumed=resume, tokenizer=point.tokenizer if point else None
+    )
+    trainer = parts.trainer
+    if point is not None:
+        changed = {**resolved(config), "run_dir": ""} != {**run.read_config(), "run_dir": ""}
+        check_resume(point, parts.lit, parts.data, trainer, changed)
+        if point.damage and is_first(trainer):
+            print(point.damage, file=sys.stderr)
+    if is_first(trainer):
+        run.write_config(resolved(config))
+    reset_peak_memory()
+    job = Job(OmegaConf.to_yaml(config, resolve=True), str(run.path), overrides, resume)
+    try:
+        with join_processes(trainer, parts.data, job, COMMAND):
+            _fit_and_test(run, parts, point.path if point else None)
+            summary.write(trainer, Status.FINISHED)
+        if is_first(trainer):
+            _study(run, parts)
+    except Interrupted as stop:
+        if run.last.exists():
+            stop.hint = f"; continue with: {resume_command(run.path)}"
+        raise
+    except OtherProcessFailedError as error:
+        # Until now all that this process knew was that it lost the connection.
+        summary.on_exception(trainer, parts.lit, error)
+        raise
+    if is_first(trainer):
+        print_report(run, REPRODUCTIONS)
+    return best.val_bits_per_byte if (best := Metrics.of(trainer).best) else None
+
+
+def _fit_and_test(run: RunFolder, parts: "Run", resume_from: Path | None) -> None:
+    from minigpt.runs.checkpoints import read_checkpoint
+
+    parts.trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
+    if run.best.exists():  # there is none where a run ended before its first validation
+        # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
+        parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
+    if len(parts.data.blocks["test"]):
+        parts.trainer.test(parts.lit, parts.data, verbose=False)
+
+
+def _study(run: RunFolder, parts: "Run") -> None:
+    """Add to a finished run what its network knows; a failure is said, the run stays finished."""
+    from minigpt.evaluation.end_of_run import evaluate_run, look_for_memory
+
+    studies = (
+        ("its evaluation", evaluate_run, evaluate_command),
+        ("the look at what it memorised", look_for_memory, memorization_command),
+    )
+    for what, study, command in studies:
+        try:
+            study(run, parts)
+        except Exception as error:
+            print(
+                f"the run is finished, but {what} failed: {explain(error)}; try again with: "
+                f"{command(run.path)}",
+                file=sys.stderr,
+            )
