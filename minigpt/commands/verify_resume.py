@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,9 +11,8 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from minigpt.config import compose_config, refuse_resume, unique
 from minigpt.errors import UserError
@@ -42,20 +40,6 @@ def run(args: argparse.Namespace) -> None:
             f"identical to the last bit: {proof['rows']} rows of losses, learning rates and "
             "gradient norms, the weights, the optimizer's state"
         )
-
-
-class StopAfter(pl.Callback):
-    """Sends this process a SIGTERM after a number of optimizer steps; None for never."""
-
-    def __init__(self, steps: int | None) -> None:
-        self.steps = steps
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        if trainer.global_step == self.steps:
-            self.steps = None
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def verify_resume(overrides: Sequence[str], steps: int = 24) -> dict[str, Any]:
@@ -88,8 +72,9 @@ def verify_resume(overrides: Sequence[str], steps: int = 24) -> dict[str, Any]:
         "trainer.val_check_interval=1.0",
         "trainer.log_every_n_steps=1",
         "name=verify-resume",
-        "+callbacks.stop._target_=minigpt.commands.verify_resume.StopAfter",
+        "+callbacks.stop._target_=minigpt.training.callbacks.stop_after.StopAfter",
     ]
+    named = _named_parts(config)
     folder = Path("outputs/verify-resume") / unique()
     whole, parts = RunFolder(folder / "whole"), RunFolder(folder / "parts")
     stops = [per_epoch // 2, 2 * per_epoch]
@@ -99,9 +84,9 @@ def verify_resume(overrides: Sequence[str], steps: int = 24) -> dict[str, Any]:
     print(f"the same, stopped after step {stops[0]}", flush=True)
     _train([*start, f"+callbacks.stop.steps={stops[0]}"], STOPPED)
     print(f"resumed, stopped after step {stops[1]}", flush=True)
-    _train([f"resume={parts.path}", f"callbacks.stop.steps={stops[1]}"], STOPPED)
+    _train([f"resume={parts.path}", f"callbacks.stop.steps={stops[1]}", *named], STOPPED)
     print("resumed to the end", flush=True)
-    _train([f"resume={parts.path}", "callbacks.stop.steps=null"], 0)
+    _train([f"resume={parts.path}", "callbacks.stop.steps=null", *named], 0)
     proof = {
         "steps": EPOCHS * per_epoch,
         "stopped_after": stops,
@@ -113,6 +98,15 @@ def verify_resume(overrides: Sequence[str], steps: int = 24) -> dict[str, Any]:
         shutil.rmtree(folder)
         proof["kept"] = None
     return proof
+
+
+def _named_parts(config: DictConfig) -> list[str]:
+    """Overrides that name the classes of a user's own parts again, as a resume wants them."""
+    return [
+        f"{group}.{name}._target_={node._target_}"
+        for group in ("callbacks", "logger")
+        for name, node in (config[group] or {}).items()
+    ]
 
 
 def _train(arguments: list[str], expected: int) -> None:

@@ -15,11 +15,12 @@ from minigpt.training.callbacks.early_stopping import EarlyStopping
 from minigpt.training.callbacks.interruption import Interruption
 from minigpt.training.callbacks.progress import ProgressBar
 from minigpt.training.callbacks.samples import TextSamples
+from minigpt.training.callbacks.stop_after import StopAfter
 from minigpt.training.callbacks.weight_average import WeightAverage
 from minigpt.training.csv_logger import MetricsCSV
 
 KNOWN = (AlignmentGuard, BestCheckpoint, EarlyStopping, Interruption, LastCheckpoint, MetricsCSV,
-         ProgressBar, TextSamples, WeightAverage)  # fmt: skip
+         ProgressBar, StopAfter, TextSamples, WeightAverage)  # fmt: skip
 TARGETS = {
     *(f"{cls.__module__}.{cls.__qualname__}" for cls in KNOWN),
     "lightning.pytorch.loggers.TensorBoardLogger",
@@ -28,7 +29,6 @@ TARGETS = {
 
 TRUSTED = {
     *TARGETS,
-    "minigpt.commands.verify_resume.StopAfter",
     "lightning.pytorch.loggers.MLFlowLogger",
     "lightning.pytorch.loggers.WandbLogger",
     "lightning.pytorch.callbacks.DeviceStatsMonitor",

@@ -12,10 +12,11 @@ THREE_EPOCHS = ["--steps", "12"]
 
 def test_a_configuration_is_shown_to_resume_bit_for_bit(tiny, type_minigpt, tmp_path):
     # One proof for all: a budget gives way to the short run, with dropout, a worker, steps of two
-    # batches, two optimizers in one and an average of the weights.
+    # batches, two optimizers in one, an average of the weights, and a callback of the user's.
     typed = type_minigpt("verify-resume", *tiny, "model.dropout=0.2", "data.num_workers=1",
                          "trainer.accumulate_grad_batches=2", "budget.tokens=1e8",
                          "optimizer=muon", "callbacks=weight_average",
+                         "+callbacks.mine._target_=lightning.pytorch.callbacks.LambdaCallback",
                          *THREE_EPOCHS, "--json")  # fmt: skip
     assert typed.code == 0
     assert typed.err.splitlines() == [
