@@ -38,6 +38,7 @@ def test_the_networks_are_those_of_the_sweep(transfer):
 
 
 def test_a_page_has_the_movement_under_both(transfer, tmp_path):
+    import transfer_page
     from results import wrapped
 
     def losses(best, floor):
@@ -58,8 +59,8 @@ def test_a_page_has_the_movement_under_both(transfer, tmp_path):
             "mup": {"128": losses(middle, 2.0), "256": losses(middle, 1.8)},
         },
     }  # fmt: skip
-    assert transfer.movement(figures) == pytest.approx({"standard": 2.0, "mup": 1.0})
-    text = wrapped(transfer.page(figures))
+    assert transfer_page.movement(figures) == pytest.approx({"standard": 2.0, "mup": 1.0})
+    text = wrapped(transfer_page.page(figures))
     assert too_wide(prose_of_markdown(text)) == []
     text = " ".join(text.split())
     assert "From width 128 to 256 the best learning rate is the same to a factor of sqrt 2" in text
@@ -70,4 +71,4 @@ def test_a_page_has_the_movement_under_both(transfer, tmp_path):
     )
     assert "| mup | MLP | change | 0.01 | 0.02 | flat within 2x |" in text
     assert "| standard | 256 | 0.001 |" in text
-    assert transfer.plot(figures).count("<svg") == 1
+    assert transfer_page.plot(figures).count("<svg") == 1
