@@ -176,7 +176,7 @@ added. {_exceptions(runs)}
 
 def _exceptions(runs: dict[str, Runs]) -> str:
     """The parts for which that does not hold, by more than two standard errors."""
-    gains = {"-": [], "+": []}  # type: dict[str, list[str]]
+    gains: dict[str, list[str]] = {"-": [], "+": []}
     for name, of_seeds in runs.items():
         if not name.startswith("modern ") or not of_seeds:
             continue

@@ -75,28 +75,16 @@ def train(name: str, tokens: float, seed: int, corpus: str, root: str) -> dict[s
         cfg.model.update(bias=True, dropout=0.1)
     config = build(GPTConfig, "model", cfg.model)
     torch.manual_seed(seed)
-    net = (
-        (
-            transformers_gpt2(config, use_cache=False)
-            if settings.library == "transformers"
-            else GPT(config)
-        )
-        .train()
-        .to(device)
-    )
+    is_library = settings.library == "transformers"
+    net = transformers_gpt2(config, use_cache=False) if is_library else GPT(config)
+    net.train().to(device)
 
     def loss_of(inputs: Any, targets: Any) -> Any:
-        logits = net(inputs).logits if settings.library == "transformers" else net(inputs)
+        logits = net(inputs).logits if is_library else net(inputs)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
 
     compute = torch.compile(loss_of)
-    decayed = [p for p in net.parameters() if p.dim() >= 2]
-    others = [p for p in net.parameters() if p.dim() < 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay},
-         {"params": others, "weight_decay": 0.0}],
-        lr=settings.lr, betas=settings.betas, fused=True,
-    )  # fmt: skip
+    optimizer = make_optimizer(settings, net)
     seconds, trained, timed = 0.0, 0, 0
     autocast = device == "cuda" or has_bfloat16_instructions()
     for step, (inputs, targets) in enumerate(training_batches(cfg)):
@@ -120,6 +108,19 @@ def train(name: str, tokens: float, seed: int, corpus: str, root: str) -> dict[s
     parameters = sum(count_parameters(config).values())
     seconds *= trained / timed
     return {"parameters": parameters, "tokens": trained, "seconds": seconds, **figures}
+
+
+def make_optimizer(settings: Settings, net: Any) -> Any:
+    """AdamW, with weight decay of matrices and tables alone."""
+    import torch
+
+    decayed = [p for p in net.parameters() if p.dim() >= 2]
+    others = [p for p in net.parameters() if p.dim() < 2]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": settings.weight_decay},
+         {"params": others, "weight_decay": 0.0}],
+        lr=settings.lr, betas=settings.betas, fused=True,
+    )  # fmt: skip
 
 
 def score(net: Any, config: Any, cfg: Any, library: str) -> dict[str, float]:
