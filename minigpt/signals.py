@@ -16,6 +16,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 # SLURM. So a second one does not end the process at once.
 NOTICES = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 
+STOPPING = {*SIGNALS, *NOTICES}  # all at which a run may end
+
 # The signal at which a launcher (submitit) requeues its job, in an environment variable so that
 # every process of the job knows it. Such a launcher takes SIGTERM as the announcement of it.
 REQUEUED_AT = "MINIGPT_REQUEUED_AT_SIGNAL"

@@ -3,7 +3,6 @@
 import argparse
 import json
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from minigpt.training.build import build_parts
 from minigpt.training.callbacks.weight_average import WeightAverage
 from minigpt.training.known_parts import make_known_parts
 from minigpt.training.limits import training_batches
+from minigpt.training.memory import physical_memory
 
 
 def run(args: argparse.Namespace) -> None:
@@ -51,11 +51,11 @@ def check_config(cfg: DictConfig) -> dict[str, Any]:
         muon=cfg.optimizer.name == "muon",
         averaged=any(isinstance(callback, WeightAverage) for callback in callbacks),
     )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if counts["memory_bytes"] > memory and trainer.strategy.root_device.type == "cpu":
+    needed = counts["memory_bytes"] * (trainer.world_size // trainer.num_nodes)
+    if needed > physical_memory() and trainer.strategy.root_device.type == "cpu":
         raise UserError(
-            f"a step needs about {counts['memory_bytes'] / 2**30:.1f} GiB, this machine has "
-            f"{memory / 2**30:.1f}; lower data.batch_size, model.n_embd or model.n_layer"
+            f"a step needs about {needed / 2**30:.1f} GiB, this machine has "
+            f"{physical_memory() / 2**30:.1f}; lower data.batch_size, model.n_embd or model.n_layer"
         )
     batches = training_batches(trainer, data)
     per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)

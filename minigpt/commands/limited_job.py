@@ -17,7 +17,7 @@ from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import resolved
 from minigpt.runs.run_folder import RunFolder
-from minigpt.signals import NOTICES, SIGNALS, Interrupted, stop_signals
+from minigpt.signals import STOPPING, Interrupted, stop_signals
 
 # -P: a module in the current folder must not take the place of one that this needs.
 COMMAND = (sys.executable, "-P", "-m", "minigpt.commands.limited_job")
@@ -89,7 +89,7 @@ def run_limited(
         process.stdin.close()
     if code in (0, RECORDED):
         return code
-    if code - 128 in {*SIGNALS, *NOTICES}:
+    if code - 128 in STOPPING:
         raise Interrupted(code - 128)
     raise JobDiedError(f"its process ended with exit code {code}")
 

@@ -21,7 +21,7 @@ import torch
 from torch.distributed.distributed_c10d import Store
 
 from minigpt.errors import UserError
-from minigpt.signals import NOTICES, SIGNALS, Interrupted
+from minigpt.signals import STOPPING, Interrupted
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.identity import check_alike, identity, tell
 from minigpt.training.meeting import (
@@ -155,7 +155,7 @@ def _raise_failure(store: Store, children: list[subprocess.Popen[bytes]]) -> Non
     """Raise what another process failed with, if one did."""
     for rank, child in enumerate(children, start=1):
         killed_by = -(child.poll() or 0)
-        if killed_by > 0 and killed_by not in {*SIGNALS, *NOTICES}:
+        if killed_by > 0 and killed_by not in STOPPING:
             raise OtherProcessFailedError(f"process {rank} died with exit code {-killed_by}")
     # After that: a process that lost its connection to a dead one leaves a note too.
     if store.check([FAILURE]):
@@ -165,7 +165,7 @@ def _raise_failure(store: Store, children: list[subprocess.Popen[bytes]]) -> Non
         raise OtherProcessFailedError(f"process {rank} failed: {kind}: {message}")
     for rank, child in enumerate(children, start=1):
         code = child.poll()
-        for signum in {*SIGNALS, *NOTICES}:
+        for signum in STOPPING:
             if code in (-signum, 128 + signum):
                 raise Interrupted(signum)
         if code:

@@ -34,9 +34,14 @@ def keep_freed_memory(keep: bool) -> None:
     libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 128 * 1024)
 
 
+def physical_memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def check_weights_fit(parameters: int) -> None:
     """Raises UserError for weights that are larger than this machine's memory, in float32."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = physical_memory()
     if 4 * parameters > memory:
         raise UserError(
             f"the network has {parameters:,} parameters, {4 * parameters / 2**30:,.0f} GiB of "
