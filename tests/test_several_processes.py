@@ -235,15 +235,18 @@ def test_a_process_with_another_version_is_named_before_the_first_step(
     ("strategy", "reason"),
     [
         ("ddp_spawn", "copies a process that has begun a run"),
-        ("fsdp", "divides the weights among the processes, which checkpoints here do not know"),
+        (
+            "fsdp",
+            "is the older way to divide the weights, and cannot clip gradients by norm",
+        ),
         ("foo", "is not one that minigpt can promise its losses and its resume with"),
     ],
 )
-def test_another_strategy_than_ddp_is_refused(tiny, type_train, tmp_path, strategy, reason):
-    typed = type_train(*tiny, *TWO, f"+trainer.strategy={strategy}")
+def test_an_unknown_strategy_is_refused(tiny, type_train, tmp_path, strategy, reason):
+    typed = type_train(*tiny, *TWO, f"trainer.strategy={strategy}")
     assert (typed.code, typed.err) == (
         2,
-        f"error: trainer.strategy={strategy} {reason}; use ddp, or leave the key out\n",
+        f"error: trainer.strategy={strategy} {reason}; use auto or ddp or fsdp2\n",
     )
     assert run_folders(tmp_path) == []
 

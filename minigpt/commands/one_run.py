@@ -87,12 +87,11 @@ def train(
 
 
 def _fit_and_test(run: RunFolder, parts: "Run", resume_from: Path | None) -> None:
-    from minigpt.runs.checkpoints import read_checkpoint
-
     parts.trainer.fit(parts.lit, parts.data, ckpt_path=resume_from, weights_only=True)
     if run.best.exists():  # there is none where a run ended before its first validation
         # trainer.test(ckpt_path=...) would set the callbacks back to that epoch as well.
-        parts.lit.load_state_dict(read_checkpoint(run.best)["state_dict"])
+        best = parts.trainer.strategy.load_checkpoint(run.best)
+        parts.lit.load_state_dict(best["state_dict"])
     if len(parts.data.blocks["test"]):
         parts.trainer.test(parts.lit, parts.data, verbose=False)
 

@@ -12,13 +12,14 @@ from minigpt.evaluation.short_extraction import short_extraction
 from minigpt.evaluation.trained_model import TrainedModel
 from minigpt.model.gpt import GPT
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.stored_model import empty_network, find_separator
+from minigpt.runs.stored_model import empty_network, find_separator, read_model
 from minigpt.runs.summary import HeldOutText, Status
 from minigpt.signals import Interrupted
 from minigpt.tokens.tokenizer import from_spec
 from minigpt.training.build import Run
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.limits import held_out_batches, unlimited_batches
+from minigpt.training.sharding import is_sharded
 
 
 def evaluate_run(run: RunFolder, parts: Run) -> None:
@@ -32,7 +33,10 @@ def evaluate_run(run: RunFolder, parts: Run) -> None:
     if not splits:
         return
     checkpoint = run.best if run.best.exists() else run.last
-    net = _copy(parts.lit.net).to(trainer.strategy.root_device)
+    # The other processes, which may hold shares of the weights, have ended.
+    sharded = is_sharded(parts.lit.net)
+    net = read_model(checkpoint).network() if sharded else _copy(parts.lit.net)
+    net.to(trainer.strategy.root_device)
     tokenizer = from_spec(data.store.manifest.tokenizer)
     separator = find_separator(tokenizer, net.config.vocab_size, data.config.end_of_text)
     fingerprint = data.store.manifest.fingerprint

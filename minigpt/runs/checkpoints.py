@@ -1,6 +1,7 @@
 """Reads checkpoints that are whole, executes nothing in them, and refuses an inexact resume."""
 
 import dataclasses
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -22,34 +23,60 @@ PARTS = (
 # Where weights are averaged, `state_dict` is the average and this key has what training goes on
 # with.
 RAW_WEIGHTS = "raw_state_dict"
+# The key of a checkpoint of divided weights, whose tensors lie in other files.
+SHARDS = "shards"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content on the CPU; nothing in the file is executed.
+    """A checkpoint's content on the CPU, with all tensors; nothing in its files is executed.
 
-    Raises UserError where the file is missing, damaged, or not a checkpoint of this project.
+    Raises UserError where a file is missing, damaged, or not that of a checkpoint of this project.
+    """
+    checkpoint = read_content(path)
+    if SHARDS not in checkpoint:
+        return checkpoint
+    # Imported only now: it takes a second.
+    from minigpt.runs.sharded_checkpoint import read_tensors, with_tensors
+
+    return with_tensors(checkpoint, read_tensors(path, checkpoint))
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """The same, but with keys in the places of tensors that lie in other files.
+
+    They do where the checkpoint has SHARDS.
     """
     try:
         check_whole(path)
     except UserError as damage:
         raise UserError(f"{damage}{_beside(path)}") from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error below says all that the user needs
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling another program's file can fail in any way
-        raise _unreadable(path, error) from None
+    checkpoint = _load(path)
     missing = _missing_part(checkpoint)
     if missing is not None:
         raise UserError(f"{path} is not a minigpt checkpoint: it has no {missing}")
     return dict(checkpoint)
 
 
-def check_whole(path: Path) -> None:
-    """Raises UserError unless every record of a checkpoint has the checksum that it was saved with.
+def _load(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error below says all that the user needs
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling another program's file can fail in any way
+        raise _unreadable(path, error) from None
 
-    A checkpoint is a zip archive, and torch writes the CRC-32 of each record but never reads it.
-    """
+
+def check_whole(path: Path) -> None:
+    """Raises UserError unless all of a checkpoint has the checksums that it was saved with."""
+    _check_records(path)
+    if shards_folder(path).is_dir() and SHARDS in (content := _load(path)):
+        from minigpt.runs.sharded_checkpoint import ShardReader
+
+        ShardReader(path, content).check_files()
+
+
+def _check_records(path: Path) -> None:
+    """A checkpoint is a zip archive: torch writes each record's CRC-32, but never reads it."""
     try:
         with zipfile.ZipFile(path) as archive:
             record = archive.testzip()
@@ -87,6 +114,23 @@ def _missing_part(checkpoint: Any) -> str | None:
     if not isinstance(checkpoint["hyper_parameters"]["data"].get("text"), str):
         return "fingerprint of its text"
     return None
+
+
+def shards_folder(checkpoint: Path) -> Path:
+    """Where the tensors of a checkpoint of divided weights lie, each version in its own folder."""
+    return checkpoint.with_suffix(".shards")
+
+
+def remove_old_shards(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Remove the tensors that a checkpoint, as it is at its path now, does not name."""
+    folder = shards_folder(path)
+    if not folder.is_dir():
+        return
+    for version in folder.iterdir():
+        if version.name != checkpoint.get(SHARDS, {}).get("folder"):
+            shutil.rmtree(version)
+    if SHARDS not in checkpoint:
+        folder.rmdir()
 
 
 def find_checkpoint(path: Path, which: str = "last") -> Path:

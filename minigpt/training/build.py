@@ -33,6 +33,7 @@ from minigpt.training.memory import check_weights_fit, keep_freed_memory
 from minigpt.training.optimizer import OptimizerConfig, check_covers
 from minigpt.training.processes import find_environment, is_first
 from minigpt.training.schedule import SchedulerConfig
+from minigpt.training.sharding import ShardedStrategy
 from minigpt.training.trainer_keys import OWN_KEYS, check_trainer_keys
 
 
@@ -169,6 +170,8 @@ def make_trainer(
     callbacks = [Metrics(), FiniteWatch(), *callbacks]
     quieten_lightning()
     environment = find_environment()
+    if arguments.get("strategy") == "fsdp2":
+        arguments["strategy"] = ShardedStrategy()
     try:
         trainer = pl.Trainer(
             **{"profiler": NoProfiler(), **arguments},

@@ -63,7 +63,10 @@ def join_processes(
     process the block just runs.
     """
     if trainer.world_size == 1:
-        yield
+        try:
+            yield
+        finally:
+            leave_groups()  # trainer.strategy=fsdp2 makes one for a single process as well
         return
     environment = trainer.strategy.cluster_environment
     saved = {name: os.environ.get(name) for name in VARIABLES}

@@ -4,6 +4,7 @@ Each function or class says what it reads, sets or overrides; tests/training/tes
 breaks when a new version of Lightning changes it.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,7 +12,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import ModelParallelStrategy, ParallelStrategy
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from torch.distributed.device_mesh import DeviceMesh
+from torch.optim import Optimizer
 
 
 class LeanModule(pl.LightningModule):
@@ -35,6 +39,44 @@ class NoProfiler(PassThroughProfiler):
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:
         return self._nothing
+
+
+def data_parallel_axis(mesh: DeviceMesh) -> DeviceMesh:
+    """All processes of a run, of the mesh that ModelParallelStrategy makes."""
+    return mesh["data_parallel"]
+
+
+class OneAxisStrategy(ModelParallelStrategy):
+    """Lightning's strategy for divided parameters, along one axis: all processes.
+
+    A checkpoint is restored when and as it is without the strategy: an optimizer's state counts its
+    parameters, where torch.distributed.checkpoint.state_dict would name them.
+    """
+
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        return False
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        return True
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        self._tensor_parallel_size = 1
+        super().setup_environment()
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        return ParallelStrategy.lightning_module_state_dict(self)
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        ParallelStrategy.load_model_state_dict(self, checkpoint, strict)
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        return ParallelStrategy.optimizer_state(self, optimizer)
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        ParallelStrategy.load_optimizer_state_dict(self, checkpoint)
 
 
 def position(trainer: pl.Trainer) -> tuple[int, int]:

@@ -20,7 +20,12 @@ from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.loss import METHODS, next_token_loss, resolve_method
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.finite import check_finite, scalar_read_syncs
-from minigpt.training.lightning_seams import LeanModule, count_training_batches, settle_position
+from minigpt.training.lightning_seams import (
+    LeanModule,
+    count_training_batches,
+    data_parallel_axis,
+    settle_position,
+)
 from minigpt.training.loss_meter import nats_and_tokens
 from minigpt.training.optimizer import (
     OptimizerConfig,
@@ -29,6 +34,12 @@ from minigpt.training.optimizer import (
 )
 from minigpt.training.processes import loss_weight
 from minigpt.training.schedule import SchedulerConfig, lr_factor
+from minigpt.training.sharding import (
+    is_sharded,
+    release_gathered,
+    shard,
+    whole,
+)
 
 
 class LitGPT(LeanModule):
@@ -82,6 +93,11 @@ class LitGPT(LeanModule):
         self.grad_norm: Tensor | None = None  # of the last step, before clipping
         self.learning_rate = math.nan  # of the last step
 
+    def configure_model(self) -> None:
+        if self.device_mesh is not None and not is_sharded(self.net):  # trainer.strategy=fsdp2
+            shard(self.net, data_parallel_axis(self.device_mesh))
+            self.trained = list(self.net.parameters())
+
     @property
     def loss_method(self) -> str:
         """The way the loss is computed on the network's device: dense, chunked or bfloat16."""
@@ -128,7 +144,9 @@ class LitGPT(LeanModule):
         return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return nats_and_tokens(self.loss(batch), batch[1])
+        loss = self.loss(batch)
+        release_gathered(self.net)
+        return nats_and_tokens(loss, batch[1])
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.validation_step(batch, batch_idx)
@@ -142,7 +160,8 @@ class LitGPT(LeanModule):
         # Lightning's own clipping refuses fused AdamW under mixed precision, and hides the norm.
         self.learning_rate = optimizer.param_groups[0]["lr"]
         gradients = [p.grad for p in self.trained if p.grad is not None]
-        self.grad_norm = torch.nn.utils.get_total_norm(gradients)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.grad_norm = whole(norm)
         if not scalar_read_syncs(self):
             check_finite(
                 self.trainer,
@@ -155,7 +174,7 @@ class LitGPT(LeanModule):
         if gradient_clip_algorithm == "value":
             torch.nn.utils.clip_grad_value_(self.trained, gradient_clip_val)
         else:
-            torch.nn.utils.clip_grads_with_norm_(self.trained, gradient_clip_val, self.grad_norm)
+            torch.nn.utils.clip_grads_with_norm_(self.trained, gradient_clip_val, norm)
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.optimizer_config, self.net, self.net.config.scaling)

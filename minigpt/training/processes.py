@@ -1,6 +1,8 @@
 """Several processes: how they were started, which is the first, and what they agree on."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import lightning.pytorch as pl
 import torch
@@ -117,6 +119,23 @@ def agree_on_largest(trainer: pl.Trainer, value: int) -> int:
     values = torch.tensor(value)
     torch.distributed.all_reduce(values, torch.distributed.ReduceOp.MAX, group=_cpu_group())
     return int(values.item())
+
+
+@contextmanager
+def raise_together() -> Iterator[None]:
+    """Raise a UserError of the block in any process in all of them; all have to come here.
+
+    Otherwise the others would wait for the one that ended.
+    """
+    message = ""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+    messages = [message] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(messages, message, group=_cpu_group())
+    if any(messages):
+        raise UserError(next(filter(None, messages)))
 
 
 def loss_weight(trainer: pl.Trainer, nats_and_tokens: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from minigpt.errors import UserError
-from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_checkpoint
+from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_content
 from minigpt.runs.run_folder import RunFolder
 from minigpt.tokens.tokenizer import Tokenizer, from_spec
 from minigpt.tokens.tokenizer_name import names_a_file
@@ -34,7 +34,7 @@ def read_resume_point(run: RunFolder, tokenizer: str | None) -> ResumePoint:
     Raises UserError where there is none.
     """
     path, damage = checkpoint_to_resume(run)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_content(path)
     before = run.read_config()["data"].get("tokenizer")
     return ResumePoint(path, checkpoint, resumed_tokenizer(checkpoint, before, tokenizer), damage)
 

@@ -9,10 +9,10 @@ from minigpt.errors import UserError, check_choice, check_finite_number, nearest
 
 OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
 COMPILE = (False, True, "reduce-overhead")
-STRATEGIES = ("auto", "ddp")
+STRATEGIES = ("auto", "ddp", "fsdp2")
 REFUSED_STRATEGIES = {
     **dict.fromkeys(("spawn", "fork", "notebook"), "copies a process that has begun a run"),
-    "fsdp": "divides the weights among the processes, which checkpoints here do not know",
+    "fsdp": "is the older way to divide the weights, and cannot clip gradients by norm",
 }
 NEEDED = (*OWN_KEYS, "accelerator", "precision", "max_epochs", "max_steps", "gradient_clip_val",
           "accumulate_grad_batches", "log_every_n_steps", "limit_train_batches",
@@ -40,7 +40,7 @@ def check_trainer_keys(arguments: dict[str, Any]) -> None:
             (reason for word, reason in REFUSED_STRATEGIES.items() if word in strategy),
             "is not one that minigpt can promise its losses and its resume with",
         )
-        raise UserError(f"trainer.strategy={strategy} {why}; use ddp, or leave the key out")
+        raise UserError(f"trainer.strategy={strategy} {why}; use {' or '.join(STRATEGIES)}")
     unlimited = -1
     for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps",
                 "check_val_every_n_epoch"):  # fmt: skip

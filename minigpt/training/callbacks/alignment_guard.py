@@ -20,6 +20,7 @@ from minigpt.model.loss import IGNORE
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.sharding import local_share, release_gathered
 
 # Relative tolerance between the training loss and a plain one: bfloat16 keeps 8 bits, 0.004.
 LOSS_TOLERANCE = 0.004
@@ -52,6 +53,7 @@ class AlignmentGuard(pl.Callback):
                 check_training_loss(lit.loss, lit.net, inputs)
             if trainer.global_step == 0 and not lit.is_pretrained:
                 check_first_loss(loss, lit.net.config.vocab_size)
+            release_gathered(lit.net)
         lit.train(was_training)
 
     def on_train_batch_end(
@@ -91,13 +93,15 @@ def zeros_filled(net: GPT) -> Iterator[None]:
 
     A network of model.zero_init=true starts with blocks that change nothing and logits of zero.
     """
-    zeros = [p for p in net.parameters() if p.dim() >= 2 and not p.any()]
+    release_gathered(net)
+    zeros = [local_share(p) for p in net.parameters() if p.dim() >= 2 and not p.any()]
     for p in zeros:
         rng = torch.Generator(p.device).manual_seed(0)  # the global state stays as it is
         p.normal_(std=0.02, generator=rng)
     try:
         yield
     finally:
+        release_gathered(net)
         for p in zeros:
             p.zero_()
 

@@ -47,7 +47,7 @@ class FiniteWatch(pl.Callback):
     ) -> None:
         self._check_unlogged(trainer, "nothing was saved")
         for name, parameter in pl_module.named_parameters():
-            if not torch.isfinite(parameter).all():
+            if not torch.isfinite(parameter).all():  # of all shares, where it is divided
                 check_finite(trainer, math.nan, f"a weight of {name}", "nothing was saved")
 
     def _check_unlogged(self, trainer: pl.Trainer, consequence: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from torch.distributed import is_initialized
 
 from minigpt.model.loss import perplexity
 from minigpt.runs.summary import BestValidation
@@ -119,7 +120,7 @@ class Metrics(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loss = self.epoch_loss(trainer)
         metrics = {"train/loss_epoch": loss, "train/perplexity_epoch": perplexity(loss)}
-        pl_module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
+        pl_module.log_dict(metrics, logger=False, sync_dist=is_initialized())
         if not epoch_is_cut_short(trainer):  # a resumed run ends this epoch, and logs it then
             self._to_loggers(trainer, metrics)
 
@@ -182,7 +183,7 @@ class Metrics(pl.Callback):
             f"{split}/bits_per_byte": bits_per_byte(totals),
         }
         # The processes agree already; without sync_dist Lightning would warn at every log.
-        pl_module.log_dict(metrics, logger=False, sync_dist=trainer.world_size > 1)
+        pl_module.log_dict(metrics, logger=False, sync_dist=is_initialized())
         self._to_loggers(trainer, metrics)
         return metrics
 

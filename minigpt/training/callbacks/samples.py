@@ -3,14 +3,16 @@
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from minigpt.errors import UserError
 from minigpt.model.generate import generate
+from minigpt.model.gpt import GPT
 from minigpt.model.sampling import Sampling
 from minigpt.tokens.tokenizer import from_spec
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.processes import is_first
+from minigpt.training.sharding import whole_network
 
 
 class TextSamples(pl.Callback):
@@ -40,12 +42,16 @@ class TextSamples(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, dict[str, str] | None]) -> None:
         self.latest = state_dict["latest"]
 
-    @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not isinstance(pl_module, LitGPT):
             return
-        prompt = torch.tensor([self.prompt], device=pl_module.device)
-        ids = generate(pl_module.net, prompt, self.new_tokens, self.sampling, pl_module.seed)
+        net = whole_network(pl_module.net)
+        if is_first(trainer):
+            self._write(trainer, net, pl_module.seed)
+
+    def _write(self, trainer: pl.Trainer, net: GPT, seed: int) -> None:
+        prompt = torch.tensor([self.prompt], device=net.head.weight.device)
+        ids = generate(net, prompt, self.new_tokens, self.sampling, seed)
         self.latest = {
             "prompt": self.tokenizer.decode(self.prompt),
             "text": self.tokenizer.decode(ids[0, len(self.prompt) :].tolist()),

@@ -75,16 +75,18 @@ class WeightAverage(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self._average:
-            checkpoint[RAW_WEIGHTS] = checkpoint["state_dict"]
-            self._exchange(pl_module)
-            checkpoint["state_dict"] = pl_module.state_dict()
-            self._exchange(pl_module)
+            raw = checkpoint[RAW_WEIGHTS] = checkpoint["state_dict"]
+            average = dict(zip(pl_module.parameters(), self._average, strict=True))
+            named = pl_module.named_parameters(remove_duplicate=False)
+            checkpoint["state_dict"] = {**raw, **{name: average[p] for name, p in named}}
 
     @torch.inference_mode(False)  # Lightning validates in it, but these tensors are trained on
     def _exchange(self, pl_module: pl.LightningModule) -> None:
-        """Swap the storage of weights and average; the optimizer's parameters stay the same."""
+        """Swap the values of weights and average; where they lie in memory stays the same."""
         for parameter, other in zip(pl_module.parameters(), self._average, strict=False):
-            parameter.data, other.data = other.data, parameter.data
+            raw = parameter.detach().clone()
+            parameter.detach().copy_(other)
+            other.copy_(raw)
 
 
 def average_decay(decay: float, step: int) -> float:
