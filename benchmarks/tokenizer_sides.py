@@ -88,7 +88,7 @@ def training_texts(overrides: list[str]) -> list[str]:
     from minigpt.batches.config import DataConfig
     from minigpt.config import build, compose_config
     from minigpt.text.opening import BytesRead
-    from minigpt.tokens.prepare import open_text
+    from minigpt.tokens.open_text import open_text
     from minigpt.tokens.survey import held_out_rule
     from minigpt.tokens.training_sample import training_sample
 

@@ -9,7 +9,7 @@ from typing import Any
 from minigpt.batches.config import DataConfig
 from minigpt.config import build, compose_config, refuse_resume
 from minigpt.errors import UserError
-from minigpt.tokens.prepare import open_text
+from minigpt.tokens.open_text import open_text
 from minigpt.tokens.tokenizer_file import TokenizerFile
 from minigpt.tokens.tokenizer_name import check_vocabulary_size, names_a_file
 from minigpt.tokens.train_tokenizer import Trained, trained_tokenizer

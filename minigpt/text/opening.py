@@ -3,6 +3,7 @@
 import bz2
 import codecs
 import gzip
+import importlib
 import io
 import lzma
 import zlib
@@ -59,13 +60,14 @@ def open_text(path: Path, read: BytesRead) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, file)
 
 
-def import_optional(module: str, needed_for: object) -> Any:
+def import_optional(module: str, needed_for: object, extra: str = "data") -> Any:
     """An optional dependency. Raises UserError that names the extra if it is not installed."""
     try:
-        return __import__(module)
+        return importlib.import_module(module)
     except ImportError:
         raise UserError(
-            f"{needed_for} needs the package {module}: pip install 'minigpt[data]'"
+            f"{needed_for} needs the package {module.partition('.')[0]}: "
+            f"pip install 'minigpt[{extra}]'"
         ) from None
 
 

@@ -21,6 +21,13 @@ class Source(ABC):
     def documents(self, read: BytesRead) -> Iterator[Document]:
         """Every document in order; `read` counts the bytes of the files as they are read."""
 
+    def divided(self) -> list["Source"]:
+        """Sources whose documents, one source after the other, are those of this one.
+
+        Itself where a document depends on those before it.
+        """
+        return [self]
+
 
 def total_size(paths: Iterable[Path]) -> int:
     """The bytes of some files together."""

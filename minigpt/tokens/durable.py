@@ -23,9 +23,10 @@ DISK_WAY_OUT = (
 class DurableFile:
     """A file under a temporary name until it is whole and on disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, writer: str = "") -> None:
+        """writer: names one of several processes that may write the same file."""
         self.path = path
-        self.partial = path.with_name(path.name + ".partial")
+        self.partial = path.with_name(f"{path.name}{writer}.partial")
         self.file = self.partial.open("wb", buffering=0)
         self.sha256 = hashlib.sha256()
         self.size = 0
@@ -50,6 +51,11 @@ class DurableFile:
         self.file.close()
         os.replace(self.partial, self.path)
         return self.sha256.hexdigest()
+
+    def close(self) -> None:
+        """Delete what is not finished."""
+        self.file.close()
+        self.partial.unlink(missing_ok=True)
 
     def discard(self) -> None:
         self.file.close()

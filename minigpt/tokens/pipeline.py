@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +67,14 @@ def tokenized(
             yield future.result()
     for future, _ in waiting:
         yield future.result()
+
+
+def tokenized_here(
+    documents: Iterable[Document], encode: BatchEncoder, dtype: np.dtype[Any], skip: int
+) -> Generator[list[Piece]]:
+    """Batches of pieces, tokenized on every core of this process."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from tokenized(documents, encode, dtype, skip, pool)
 
 
 def _batches(documents: Iterable[Document], skip: int) -> Iterator[tuple[list[Piece], bool]]:

@@ -4,13 +4,14 @@ import hashlib
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigpt.errors import UserError
 from minigpt.text.file_digests import FileDigests, TextChangedError
-from minigpt.text.open_source import open_source
+from minigpt.text.opening import BytesRead
 from minigpt.text.paths import user_path
 from minigpt.text.source import Source
 from minigpt.tokens.choose_tokenizer import (
@@ -22,14 +23,20 @@ from minigpt.tokens.choose_tokenizer import (
 from minigpt.tokens.config import CorpusConfig
 from minigpt.tokens.making import making
 from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
+from minigpt.tokens.open_text import open_text
 from minigpt.tokens.parts import Part, has_finished_parts
+from minigpt.tokens.pipeline import Piece, tokenized_here
 from minigpt.tokens.planting import plant, planting_problem
 from minigpt.tokens.progress import PreparationBar
+from minigpt.tokens.ranges import Job, divide
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.store import TokenStore
 from minigpt.tokens.survey import characters_tokenizer, held_out_rule
 from minigpt.tokens.tokenizer import Tokenizer, id_dtype
 from minigpt.tokens.writer import Recipe, write_manifest, write_parts
+
+if TYPE_CHECKING:
+    from minigpt.tokens.engines import EngineConfig
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,15 @@ class Prepared:
     max_tokens: int | None  # as the configuration asks
 
 
-def prepare(config: CorpusConfig, tokenizer: Tokenizer | None = None) -> Prepared:
+def prepare(
+    config: CorpusConfig,
+    tokenizer: Tokenizer | None = None,
+    engine: "EngineConfig | None" = None,
+) -> Prepared:
     """The store of a corpus. It is made if it is not there yet.
 
     tokenizer: makes the ids in place of the one that the configuration names.
+    engine: what runs workers that tokenize the text; None: this process does.
     The folder's name is a fingerprint of text, tokenizer and settings, so that a change of any
     makes another store. The manifest is written last. A preparation that was stopped goes on from
     its finished parts; if two processes need the same store, one makes it and the other waits.
@@ -79,23 +91,9 @@ def prepare(config: CorpusConfig, tokenizer: Tokenizer | None = None) -> Prepare
             if not (folder / MANIFEST).exists():
                 if is_named:
                     note_other_origin(config, source)
-                _make(config, source, planted, digests, tokenizer, fingerprint, folder)
+                _make(config, source, planted, digests, tokenizer, fingerprint, folder, engine)
                 made = True
     return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
-
-
-def open_text(config: CorpusConfig) -> tuple[Path, FileDigests, Source]:
-    """The folder for stores, the digests that tell if a file has changed, and the source.
-
-    Raises UserError if the folder cannot be made or the text not be found.
-    """
-    root = user_path(config.root)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"data.root={config.root} cannot be made a folder: {error}") from None
-    with FileDigests(root / "digests.json") as digests:
-        return root, digests, open_source(config, digests)
 
 
 def _fingerprint(config: CorpusConfig, source: Source, tokenizer: Tokenizer | None) -> str:
@@ -126,6 +124,7 @@ def _make(
     tokenizer: Tokenizer | None,
     fingerprint: str,
     folder: Path,
+    engine: "EngineConfig | None",
 ) -> None:
     """Reads the text and writes a store's files.
 
@@ -133,6 +132,7 @@ def _make(
     Finished parts stay if this is stopped, but nothing stays if the text changed meanwhile or
     cannot be trained on.
     """
+    ranges = folder.with_name(f".{folder.name}.ranges").resolve()
     try:
         with PreparationBar(source.bytes, config.max_tokens) as bar:
             recipe = Recipe(
@@ -143,19 +143,43 @@ def _make(
                 config.max_tokens,
                 config.chosen,
             )
-            documents = planted.documents(bar.read)
-            parts = write_parts(documents, recipe, folder, bar.update, digests.check_unchanged)
+            pieces = _pieces(config, planted, recipe.tokenizer, bar.read, ranges, engine)
+            parts = write_parts(pieces, recipe, folder, bar.update, digests.check_unchanged)
         problem = planting_problem(config, parts) or _untrainable(config, parts)
         if problem is not None:
             shutil.rmtree(folder)
             raise UserError(problem)
         write_manifest(_manifest(parts, recipe, _sha256(planted.identity), fingerprint), folder)
+        shutil.rmtree(ranges, ignore_errors=True)
     except TextChangedError:
         shutil.rmtree(folder)
+        shutil.rmtree(ranges, ignore_errors=True)
         raise
     finally:
         if folder.is_dir() and not has_finished_parts(folder):
             shutil.rmtree(folder)
+
+
+def _pieces(
+    config: CorpusConfig,
+    source: Source,
+    tokenizer: Tokenizer,
+    read: BytesRead,
+    ranges: Path,
+    engine: "EngineConfig | None",
+) -> Callable[[int], Generator[list[Piece]]]:
+    """What makes the tokenized documents of a source, in order, without the first so many."""
+    dtype = id_dtype(tokenizer.n_vocab - 1)
+    if engine is None:
+        encode = tokenizer.batch_encoder()
+        return lambda skip: tokenized_here(source.documents(read), encode, dtype, skip)
+    # Imported only now, since few preparations need it.
+    from minigpt.tokens.engines import tokenized_by_workers
+
+    keys = {field.name: getattr(config, field.name) for field in fields(CorpusConfig)}
+    sizes = [part.bytes for part in source.divided()]
+    job = Job(keys, tokenizer.spec(), source.identity, divide(sizes))
+    return lambda skip: tokenized_by_workers(engine, job, ranges, dtype, skip, read)
 
 
 def _untrainable(config: CorpusConfig, parts: list[Part]) -> str | None:

@@ -24,19 +24,36 @@ class Digest:
         self.chars += len(piece)
 
     @property
+    def digest(self) -> bytes:
+        """The hash of what came so far."""
+        return self._hash.digest()
+
+    @property
     def place(self) -> float:
         """A number in [0, 1) from the first 48 bits of the hash; it decides the split."""
-        return int.from_bytes(self._hash.digest()[:6], "big") / 2**48
+        return int.from_bytes(self.digest[:6], "big") / 2**48
 
     @property
     def key(self) -> int:
         """Another 64 bits of the hash; equal keys mean equal texts."""
-        return int.from_bytes(self._hash.digest()[8:16], "big")
+        return int.from_bytes(self.digest[8:16], "big")
 
     def draw(self, seed: int) -> float:
         """A number in [0, 1) that follows from the text and a seed."""
-        drawn = hashlib.sha256(self._hash.digest() + seed.to_bytes(8, "big")).digest()
+        drawn = hashlib.sha256(self.digest + seed.to_bytes(8, "big")).digest()
         return int.from_bytes(drawn[:6], "big") / 2**48
+
+
+class StoredDigest(Digest):
+    """That of a text which was read before."""
+
+    def __init__(self, digest: bytes, chars: int) -> None:
+        self._digest = digest
+        self.chars = chars
+
+    @property
+    def digest(self) -> bytes:
+        return self._digest
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ Parts end at the same documents however often a preparation is stopped, so one t
 writes the same bytes.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from minigpt.tokens.document_list import document_line
 from minigpt.tokens.durable import DISK_WAY_OUT, DurableFile, LongDocument, Shard
 from minigpt.tokens.manifest import MANIFEST, Manifest
 from minigpt.tokens.parts import Part, delete_records, finished_parts, write_record
-from minigpt.tokens.pipeline import Piece, tokenized
+from minigpt.tokens.pipeline import Piece
 from minigpt.tokens.seen_texts import SeenTexts
 from minigpt.tokens.sharded import Ids, document_list_path, shard_path
 from minigpt.tokens.split import SPLITS, Digest, HeldOut, split_of
@@ -43,7 +42,7 @@ class Recipe:
 
 
 def write_parts(
-    documents: Iterable[Document],
+    pieces: Callable[[int], Generator[list[Piece]]],
     recipe: Recipe,
     folder: Path,
     progress: Progress,
@@ -51,10 +50,11 @@ def write_parts(
 ) -> list[Part]:
     """Writes every part that a folder lacks, and returns the records of all.
 
-    `check_source` is called before a part counts as finished; it raises if the text has changed.
+    pieces: the tokenized documents in order, in batches, given how many of them at the start
+    finished parts hold. `check_source` is called before a part counts as finished; it raises if
+    the text has changed.
     Raises UserError if the disk refuses. Finished parts stay, and the next call goes on from them.
     """
-    encode = recipe.tokenizer.batch_encoder()
     dtype = id_dtype(recipe.tokenizer.n_vocab - 1)
     with explain_disk_errors(folder, DISK_WAY_OUT):
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,8 +62,8 @@ def write_parts(
         writer = _Writer(recipe, folder, parts, check_source)
     skip = parts[-1].read if parts else 0
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for batch in tokenized(documents, encode, dtype, skip, pool):
+        with closing(pieces(skip)) as batches:
+            for batch in batches:
                 with explain_disk_errors(folder, DISK_WAY_OUT):
                     if not all(map(writer.take, batch)):
                         break

@@ -1,5 +1,6 @@
 """The user's files: text, JSON, CSV and Parquet."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,15 @@ class FilesSource(Source):
                 texts = joined(texts, self._config.document_start)
             for name, text in texts:
                 yield Document(name, text, domain, split, self._not_in)
+
+    def divided(self) -> list[Source]:
+        """One source a file."""
+        parts: list[Source] = []
+        for path, split in self._paths:
+            part = copy.copy(self)
+            part._paths, part.bytes = [(path, split)], path.stat().st_size
+            parts.append(part)
+        return parts
 
 
 def _domain(path: Path) -> str:

@@ -1,0 +1,24 @@
+"""Opens the text of a corpus, beside the folder that its token stores live in."""
+
+from pathlib import Path
+
+from minigpt.errors import UserError
+from minigpt.text.file_digests import FileDigests
+from minigpt.text.open_source import open_source
+from minigpt.text.paths import user_path
+from minigpt.text.source import Source
+from minigpt.tokens.config import CorpusConfig
+
+
+def open_text(config: CorpusConfig) -> tuple[Path, FileDigests, Source]:
+    """The folder for stores, the digests that tell if a file has changed, and the source.
+
+    Raises UserError if the folder cannot be made or the text not be found.
+    """
+    root = user_path(config.root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"data.root={config.root} cannot be made a folder: {error}") from None
+    with FileDigests(root / "digests.json") as digests:
+        return root, digests, open_source(config, digests)
