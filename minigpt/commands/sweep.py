@@ -4,6 +4,7 @@ Hydra loads this file at every start, so it imports nothing heavy until a sweep 
 """
 
 import os
+import platform
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
@@ -68,6 +70,22 @@ class Sweep(Callback):
             raise
         finally:
             release_sweep()
+
+
+def enter_sweep() -> Path:
+    """Go to where the sweep was started, to which its paths are relative; returns the job's folder.
+
+    Ray runs a job in a folder of its own. Raises UserError where a machine lacks the sweep's.
+    """
+    hydra = HydraConfig.get()
+    try:
+        os.chdir(hydra.runtime.cwd)
+    except OSError as error:
+        raise UserError(
+            f"{hydra.runtime.cwd}, where the sweep was started, is not there on "
+            f"{platform.node()} ({error.strerror}); start it in a folder that all machines share"
+        ) from None
+    return Path(hydra.sweep.dir, hydra.sweep.subdir).absolute()
 
 
 def release_sweep() -> None:

@@ -32,7 +32,7 @@ from minigpt.commands.requeue import (
     words_of_this_job,
 )
 from minigpt.commands.start import with_start
-from minigpt.commands.sweep import release_sweep
+from minigpt.commands.sweep import enter_sweep, release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
 from minigpt.config import CONF, compose_config, refuse_resume, share_cores
@@ -104,14 +104,15 @@ def _say_if_stopped() -> Iterator[None]:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def _start(config: DictConfig) -> float | None:
     """A new run, or one job of a sweep; returns what a sweeper minimises."""
-    run = RunFolder(HydraConfig.get().runtime.output_dir)
+    is_job = HydraConfig.get().mode == RunMode.MULTIRUN
     overrides = list(HydraConfig.get().overrides.task)
-    config.run_dir = str(run.path)
     # In here too, since Hydra adds lines of its own to an error that passes through it.
     with one_line_errors():
+        run = RunFolder(enter_sweep() if is_job else HydraConfig.get().runtime.output_dir)
+        config.run_dir = str(run.path)
         refuse_resume(config, "resume= is read from the command line only")
         minutes = take_job_minutes(config)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if is_job:
             from minigpt.commands.sweep_job import run_job
 
             return run_job(config, run, overrides, minutes)
