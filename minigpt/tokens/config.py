@@ -31,6 +31,8 @@ class CorpusConfig(TextConfig):
     root: str  # the folder that stores live under
     # training text that a tokenizer is trained on at most
     tokenizer_bytes: int = field(default=TOKENIZER_BYTES, kw_only=True)
+    cache: str = field(default="~/.cache/minigpt", kw_only=True)  # for copies of remote stores
+    cache_bytes: int = field(default=50_000_000_000, kw_only=True)  # of all of them together
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,7 +48,9 @@ class CorpusConfig(TextConfig):
                 "data.tokenizer is null, which only data=store can have; choose gpt2, char or "
                 "bpe-8192"
             )
-        check_positive("data", self, "document_tokens", "max_tokens", "tokenizer_bytes")
+        check_positive(
+            "data", self, "document_tokens", "max_tokens", "tokenizer_bytes", "cache_bytes"
+        )
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"data.{name} must lie in [0, 1), got {getattr(self, name)}")

@@ -8,6 +8,7 @@ from minigpt.text.open_source import open_source
 from minigpt.text.paths import user_path
 from minigpt.text.source import Source
 from minigpt.tokens.config import CorpusConfig
+from minigpt.tokens.object_store import is_url, local_root
 
 
 def open_text(config: CorpusConfig) -> tuple[Path, FileDigests, Source]:
@@ -15,7 +16,8 @@ def open_text(config: CorpusConfig) -> tuple[Path, FileDigests, Source]:
 
     Raises UserError if the folder cannot be made or the text not be found.
     """
-    root = user_path(config.root)
+    cache = user_path(config.cache)
+    root = local_root(config.root, cache) if is_url(config.root) else user_path(config.root)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:

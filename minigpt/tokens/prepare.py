@@ -23,6 +23,7 @@ from minigpt.tokens.choose_tokenizer import (
 from minigpt.tokens.config import CorpusConfig
 from minigpt.tokens.making import making
 from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
+from minigpt.tokens.object_store import RemoteFolder, is_url
 from minigpt.tokens.open_text import open_text
 from minigpt.tokens.parts import Part, has_finished_parts
 from minigpt.tokens.pipeline import Piece, tokenized_here
@@ -30,7 +31,7 @@ from minigpt.tokens.planting import plant, planting_problem
 from minigpt.tokens.progress import PreparationBar
 from minigpt.tokens.ranges import Job, divide
 from minigpt.tokens.split import SPLITS
-from minigpt.tokens.store import TokenStore
+from minigpt.tokens.store import TokenStore, open_remote_store
 from minigpt.tokens.survey import characters_tokenizer, held_out_rule
 from minigpt.tokens.tokenizer import Tokenizer, id_dtype
 from minigpt.tokens.writer import Recipe, write_manifest, write_parts
@@ -66,6 +67,11 @@ def prepare(
     """
     started = time.perf_counter()
     if config.source == "store":
+        if is_url(config.files[0]):
+            store = _open_remote(config, config.files[0])
+            if tokenizer is None:
+                check_store_tokenizer(config, store.manifest)
+            return Prepared(store, False, time.perf_counter() - started, None)
         folder = user_path(config.files[0])
         if not (folder / MANIFEST).is_file():
             raise UserError(
@@ -85,6 +91,10 @@ def prepare(
     fingerprint = _fingerprint(config, planted, tokenizer)
     name = tokenizer.name if tokenizer else config.tokenizer
     folder = root / f"{config.source}-{name}-{fingerprint[:16]}"
+    remote = RemoteFolder(f"{config.root}/{folder.name}") if is_url(config.root) else None
+    if remote is not None and remote.has(MANIFEST):
+        store = _open_remote(config, remote.url)
+        return Prepared(store, False, time.perf_counter() - started, config.max_tokens)
     made = False
     if not (folder / MANIFEST).exists():
         with making("store", folder, folder / MANIFEST):
@@ -93,7 +103,13 @@ def prepare(
                     note_other_origin(config, source)
                 _make(config, source, planted, digests, tokenizer, fingerprint, folder, engine)
                 made = True
+    if remote is not None:
+        remote.upload(folder)
     return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
+
+
+def _open_remote(config: CorpusConfig, url: str) -> TokenStore:
+    return open_remote_store(url, user_path(config.cache), config.cache_bytes)
 
 
 def _fingerprint(config: CorpusConfig, source: Source, tokenizer: Tokenizer | None) -> str:

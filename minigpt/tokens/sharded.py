@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from minigpt.errors import UserError
 from minigpt.tokens.manifest import Manifest
+from minigpt.tokens.object_store import ShardCache
 
 REMAKE = "delete the folder and the store is made again"
 
@@ -33,8 +34,13 @@ def document_list_path(folder: Path, split: str, number: int) -> Path:
 class Tokens:
     """The ids of one split, in shards that read as one sequence."""
 
-    def __init__(self, folder: Path, split: str, manifest: Manifest) -> None:
+    def __init__(
+        self, folder: Path, split: str, manifest: Manifest, cache: ShardCache | None = None
+    ) -> None:
+        """cache: copies the shards of a remote store into the folder; until then they are there."""
         self._folder = folder
+        self._cache = cache
+        self._records = manifest.shards[split]
         self._split = split
         self._dtype = np.dtype(manifest.dtype)
         self._largest_id = manifest.largest_id
@@ -45,15 +51,32 @@ class Tokens:
         """Without the mapped shards, which pickle would copy whole; the copy maps them again."""
         return {**self.__dict__, "_open": {}}
 
-    def _shard(self, number: int) -> Ids:
+    def _shard(self, number: int) -> Ids | None:
+        """A shard, memory-mapped; None while a remote one is not copied yet."""
         if number not in self._open:
-            with shard_path(self._folder, self._split, number).open("rb") as file:
+            path = shard_path(self._folder, self._split, number)
+            if self._cache is not None:
+                record = self._records[number]
+                size = record["tokens"] * self._dtype.itemsize
+                if self._cache.ask_for(path.name, record["sha256"], size) is None:
+                    return None
+            with path.open("rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             if hasattr(mmap, "MADV_RANDOM"):
                 # Blocks lie far apart: reading ahead would be a hundred times the work.
                 content.madvise(mmap.MADV_RANDOM)
             self._open[number] = np.frombuffer(content, self._dtype)
         return self._open[number]
+
+    def _remote(self, parts: list[tuple[int, int, int]]) -> list[Ids]:
+        """(shard, first, end) of some parts of it -> their ids, read from where the store is."""
+        assert self._cache is not None
+        size = self._dtype.itemsize
+        contents = self._cache.remote.read_ranges(
+            [shard_path(self._folder, self._split, number).name for number, _, _ in parts],
+            [(first * size, end * size) for _, first, end in parts],
+        )
+        return [np.frombuffer(content, self._dtype) for content in contents]
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -70,7 +93,11 @@ class Tokens:
             number = bisect_right(self._ends, start)  # some shards are empty
             end = min(stop, self._ends[number])
             first = self._ends[number - 1] if number else 0
-            parts.append(self._shard(number)[start - first : end - first])
+            shard = self._shard(number)
+            if shard is None:
+                parts += self._remote([(number, start - first, end - first)])
+            else:
+                parts.append(shard[start - first : end - first])
             start = end
         ids = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self._dtype), *parts])
         self._check(ids)
@@ -79,13 +106,18 @@ class Tokens:
     def rows(self, starts: NDArray[np.int64], length: int) -> Ids:
         """(B) positions -> (B, length) ids that begin at each."""
         out = np.empty((len(starts), length), self._dtype)
-        for row, start in zip(out, starts.tolist(), strict=True):
+        missing: dict[int, tuple[int, int, int]] = {}  # row -> its part of a remote shard
+        for i, start in enumerate(starts.tolist()):
             number = bisect_right(self._ends, start)
             first = self._ends[number - 1] if number else 0
-            if start + length <= self._ends[number]:
-                row[:] = self._shard(number)[start - first : start - first + length]
+            if start + length > self._ends[number]:
+                out[i] = self[start : start + length]
+            elif (shard := self._shard(number)) is not None:
+                out[i] = shard[start - first : start - first + length]
             else:
-                row[:] = self[start : start + length]
+                missing[i] = number, start - first, start - first + length
+        if missing:
+            out[list(missing)] = self._remote(list(missing.values()))
         self._check(out)
         return out
 

@@ -10,6 +10,7 @@ from minigpt.errors import UserError
 from minigpt.json_text import parse_json
 from minigpt.tokens.document_list import StoredDocument, read_documents
 from minigpt.tokens.manifest import MANIFEST, VERSION, parse_manifest
+from minigpt.tokens.object_store import RemoteFolder, ShardCache
 from minigpt.tokens.sharded import REMAKE, Tokens, document_list_path, shard_path
 from minigpt.tokens.split import SPLITS
 
@@ -21,8 +22,10 @@ class TokenStore:
     or if a file has another size than the manifest says.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache: ShardCache | None = None) -> None:
+        """cache: copies the files of a remote store into the folder as they are needed."""
         self.folder = folder
+        self._cache = cache
         path = folder / MANIFEST
         try:
             content = parse_json(path.read_text("utf-8"))
@@ -42,25 +45,39 @@ class TokenStore:
             self.manifest = parse_manifest(content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is broken ({error}); {REMAKE}") from None
-        dtype = np.dtype(self.manifest.dtype)
+        if cache is not None:
+            cache.check_sizes({path.name: size for path, size in self._sizes()})
+            return
+        for path, size in self._sizes():
+            _check_size(path, size)
+
+    def _sizes(self) -> Iterator[tuple[Path, int]]:
+        """Every file but the manifest, with the bytes that it says."""
+        itemsize = np.dtype(self.manifest.dtype).itemsize
         for split in SPLITS:
             for number, shard in enumerate(self.manifest.shards[split]):
-                _check_size(shard_path(folder, split, number), shard["tokens"] * dtype.itemsize)
-                _check_size(document_list_path(folder, split, number), shard["list_bytes"])
+                yield shard_path(self.folder, split, number), shard["tokens"] * itemsize
+                yield document_list_path(self.folder, split, number), shard["list_bytes"]
 
     def tokens(self, split: str) -> "Tokens":
         """The ids of a split, memory-mapped; empty if the split has none."""
-        return Tokens(self.folder, split, self.manifest)
+        return Tokens(self.folder, split, self.manifest, self._cache)
 
     def documents(self, split: str) -> Iterator[StoredDocument]:
         """The documents of a split, in the order of their tokens."""
         start = 0
         for number, shard in enumerate(self.manifest.shards[split]):
-            yield from read_documents(document_list_path(self.folder, split, number), start)
+            path = document_list_path(self.folder, split, number)
+            if self._cache is not None:
+                self._cache.fetch(path.name, shard["list_sha256"], shard["list_bytes"])
+            yield from read_documents(path, start)
             start += shard["tokens"]
 
     def verify(self) -> list[Path]:
-        """The files whose sha256 is not that of the manifest."""
+        """The files whose sha256 is not that of the manifest; those of a remote store are copied.
+
+        Raises UserError where a file at its URL is not the one that the manifest names.
+        """
         damaged = []
         for split in SPLITS:
             for number, shard in enumerate(self.manifest.shards[split]):
@@ -68,11 +85,23 @@ class TokenStore:
                     shard_path(self.folder, split, number): shard["sha256"],
                     document_list_path(self.folder, split, number): shard["list_sha256"],
                 }
+                sizes = dict(self._sizes())
                 for path, sha256 in files.items():
+                    if self._cache is not None:
+                        self._cache.fetch(path.name, sha256, sizes[path])
                     with path.open("rb") as file:
                         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                             damaged.append(path)
         return damaged
+
+
+def open_remote_store(url: str, cache: Path, max_bytes: int) -> TokenStore:
+    """The store at a URL, whose files are copied into a folder of the cache as they are needed.
+
+    Raises UserError where it cannot be reached, or is no store.
+    """
+    copies = ShardCache(RemoteFolder(url), cache, max_bytes)
+    return TokenStore(copies.folder, copies)
 
 
 def ends_documents(store: TokenStore, split: str, separator: int) -> bool:
