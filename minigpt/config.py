@@ -98,7 +98,10 @@ def build(cls: type[T], section: str, node: Any, **extra: Any) -> T:
     Raises UserError for a key that the class does not have, or that is missing.
     """
     elsewhere = getattr(cls, "READ_ELSEWHERE", ())
-    values = {key: value for key, value in plain(node).items() if key not in elsewhere} | extra
+    node = plain(node)
+    if not isinstance(node, dict):
+        raise UserError(f"{section} must be a group of keys, got {node!r}")
+    values = {key: value for key, value in node.items() if key not in elsewhere} | extra
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     names = [field.name for field in fields]
     for key in values:

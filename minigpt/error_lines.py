@@ -18,6 +18,7 @@ from minigpt.atomic_file import WAY_OUT
 from minigpt.command_lines import quoted_override, unclosed_bracket
 from minigpt.config import CONF, compose_config, dotted_keys
 from minigpt.errors import UserError, nearest
+from minigpt.shown_text import on_one_line
 
 # Hydra's switch, as the user set it. A child process inherits our setting and this mark with it.
 _SWITCHED = "MINIGPT_SET_HYDRA_FULL_ERROR"
@@ -44,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         if SHOW_TRACEBACKS or not _can_be_fixed(error):
             raise
-        print(f"error: {explain(error)}", file=sys.stderr)
+        print(f"error: {on_one_line(explain(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:  # before or after training: nothing to save
         print("stopped", file=sys.stderr)

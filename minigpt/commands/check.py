@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from minigpt.commands.plan import plan
 from minigpt.commands.start import with_start
 from minigpt.config import compose_config, refuse_resume
 from minigpt.errors import UserError
+from minigpt.reports.terminal_table import Console
 from minigpt.training.build import build_parts
 from minigpt.training.callbacks.weight_average import WeightAverage
 from minigpt.training.known_parts import make_known_parts
@@ -91,7 +91,7 @@ def print_plan(counts: dict[str, Any], as_json: bool) -> None:
     table.add_row("batches an epoch", f"{counts['batches_per_epoch']:,}")
     table.add_row("steps in all", f"{counts['total_steps']:,}")
     table.add_row("memory of a step, about", f"{counts['memory_bytes'] / 2**20:,.0f} MiB")
-    console = Console(highlight=False, markup=False)
+    console = Console()
     console.print(f"source {counts['source']}, tokenizer {counts['tokenizer']}")
     console.print(table)
     if counts["not_checked"]:

@@ -4,7 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from minigpt.command_lines import display_path
@@ -19,6 +18,7 @@ from minigpt.reports.compared_runs import ComparedRun, find_runs
 from minigpt.reports.comparison import compare
 from minigpt.reports.counterfactual import counterfactual_section, sentences
 from minigpt.reports.differing_keys import differing_keys
+from minigpt.reports.terminal_table import Console
 from minigpt.reproductions.all_reports import REPRODUCTIONS
 
 # What the runs of a sweep may differ in.
@@ -82,7 +82,7 @@ def print_counterfactual(result: Counterfactual, sweep: Path) -> None:
         table.add_column(name, justify="right" if i else "left")
     for row in section.rows:
         table.add_row(*row[:shown])
-    console = Console(highlight=False, markup=False)
+    console = Console()
     console.print(table)
     console.print()
     for sentence in sentences(result):

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.text import Text
 
 from minigpt.commands.prepare import prepared
 from minigpt.errors import UserError
-from minigpt.reports.terminal_table import terminal_table
+from minigpt.reports.terminal_table import Console, terminal_table
+from minigpt.shown_text import shown
 from minigpt.tokens.bytes_a_token import bytes_a_token
 from minigpt.tokens.manifest import MANIFEST
 from minigpt.tokens.split import SPLITS
@@ -104,7 +104,7 @@ def print_inspection(figures: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(figures, indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False, emoji=False)
+    console = Console()
     verified = ", every shard's sha256 is right" if figures["verified"] else ""
     console.print(Text(figures["folder"], "bold"), soft_wrap=True)
     console.print(f"{figures['tokenizer']} as {figures['dtype']}{verified}\n")
@@ -134,4 +134,4 @@ def print_inspection(figures: dict[str, Any], as_json: bool) -> None:
         part = "" if density["is_whole"] else f" (a sample of {density['documents']:,} documents)"
         console.print(f"{density['tokenizer']:.2f} bytes a token{beside}{part}", markup=False)
     console.print(f"\nThe first {SHOWN} tokens to train on:\n")
-    print(figures["block"])
+    print(shown(figures["block"]))

@@ -18,6 +18,7 @@ from minigpt.error_lines import explain
 from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import resolved
 from minigpt.runs.run_folder import RunFolder
+from minigpt.shown_text import on_one_line
 from minigpt.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def train(
         changed = {**resolved(config), "run_dir": ""} != {**run.read_config(), "run_dir": ""}
         check_resume(point, parts.lit, parts.data, trainer, changed)
         if point.damage and is_first(trainer):
-            print(point.damage, file=sys.stderr)
+            print(on_one_line(point.damage), file=sys.stderr)
     if is_first(trainer):
         run.write_config(resolved(config))
     reset_peak_memory()

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from minigpt.batches.config import DataConfig
 from minigpt.config import build
 from minigpt.errors import UserError
-from minigpt.model.gpt import GPT
+from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.stored_model import read_model
 from minigpt.tokens.byte_pairs import TrainedTokenizer
@@ -21,6 +21,7 @@ from minigpt.tokens.prepare import prepare
 from minigpt.tokens.sharded import Tokens
 from minigpt.tokens.store import TokenStore
 from minigpt.tokens.tokenizer import Tokenizer
+from minigpt.training.memory import physical_memory
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,25 @@ class TrainedModel:
 def load_model(path: Path, which: str = "best") -> TrainedModel:
     """The network and the tokenizer of a checkpoint, or of a run folder's best or last one.
 
-    Raises UserError where it is not a checkpoint, or its weights are not of the shape it names.
+    Raises UserError where it is not a checkpoint, its weights are not of the shape it names, or
+    its context is too long for this machine's memory.
     """
     stored = read_model(path, which)
+    _check_context_fits(stored.shape, stored.checkpoint)
     return TrainedModel(
         stored.network(), stored.tokenizer, stored.separator, stored.checkpoint, stored.text
     )
+
+
+def _check_context_fits(shape: GPTConfig, path: Path) -> None:
+    """The context needs no weights, so that a file of any size may name any length."""
+    cache = 2 * shape.n_layer * shape.n_embd * shape.block_size * 4  # keys and values, in float32
+    if cache > (memory := physical_memory()):
+        raise UserError(
+            f"{path}: its context of model.block_size={shape.block_size} needs "
+            f"{cache / 2**30:,.0f} GiB for the keys and values of one text, and this machine has "
+            f"{memory / 2**30:,.0f} GiB"
+        )
 
 
 def training_store(run: RunFolder, model: TrainedModel) -> TokenStore:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from minigpt.atomic_file import write_file
@@ -24,6 +23,7 @@ from minigpt.reports.pages import html, markdown, page_content
 from minigpt.reports.plots import curves
 from minigpt.reports.reproduction import Reproduction, Section
 from minigpt.reports.tables import comparison_table
+from minigpt.reports.terminal_table import Console
 from minigpt.reports.text import finite
 
 SHOWN = 30  # runs in the terminal
@@ -136,7 +136,7 @@ def print_comparison(runs: Sequence[ComparedRun], out: Path) -> None:
         table.add_column(name, justify="left" if name in ("run", "status") else "right")
     for line in cells[:SHOWN]:
         table.add_row(*(line[columns.index(name)] for name in names))
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
     if len(cells) > SHOWN:
         console.print(f"... and {len(cells) - SHOWN} more")

@@ -7,14 +7,13 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from minigpt.command_lines import display_path
 from minigpt.evaluation.coordinates import QUANTITIES, Coordinates
 from minigpt.reports.page_section import Section
 from minigpt.reports.plots import COLOURS, STYLE, svg
 from minigpt.reports.section_page import section_page
-from minigpt.reports.terminal_table import terminal_table
+from minigpt.reports.terminal_table import Console, terminal_table
 from minigpt.statistics.width_trend import FLAT, WidthTrend
 
 NOTES = [
@@ -133,7 +132,7 @@ def coordinates_plot(checks: Sequence[Coordinates], ink: str | None = None) -> s
 
 def print_coordinates(checks: Sequence[Coordinates], page: Path) -> None:
     """Print the change at the end, the verdicts, and where the page is."""
-    console = Console(highlight=False)
+    console = Console()
     for check in checks:
         columns, rows = coordinate_table(check)
         table = terminal_table(check.parametrization, *columns[1:])

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from minigpt.command_lines import display_path
 from minigpt.evaluation.document_scores import Total
 from minigpt.evaluation.evaluate import Evaluation
-from minigpt.reports.terminal_table import terminal_table
+from minigpt.reports.terminal_table import Console, terminal_table
 from minigpt.reports.text import number, short_perplexity, with_error
 from minigpt.runs.run_folder import RunFolder
 from minigpt.tokens.store import TokenStore
@@ -22,7 +21,7 @@ def print_evaluation(
     evaluation: Evaluation, checkpoint: Path, store: TokenStore, out: RunFolder | None
 ) -> None:
     """Print the figures, how they were made, and where they were written."""
-    console = Console(highlight=False, emoji=False)
+    console = Console()
     console.print(
         Text(f"{display_path(checkpoint.resolve())} on {display_path(store.folder.resolve())}"),
         soft_wrap=True,

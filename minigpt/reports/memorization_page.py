@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from minigpt.command_lines import display_path
 from minigpt.evaluation.memorization_result import Memorization
 from minigpt.reports.page_section import Section
 from minigpt.reports.section_page import section_page
+from minigpt.reports.terminal_table import Console
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Summary
 
@@ -39,7 +38,7 @@ def print_memorization(
     run: RunFolder, memory: Memorization, console: Console | None = None
 ) -> None:
     """Print the verdict, its reasons, the longest span, and where the page is."""
-    console = console or Console(highlight=False)
+    console = console or Console()
     console.print(memory.judgement.sentence, style="bold", markup=False)
     for reason in memory.judgement.reasons:
         console.print(f"- {reason}", markup=False)

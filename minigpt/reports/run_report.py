@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from minigpt.command_lines import display_path, generate_command, tensorboard_command
 from minigpt.evaluation.memory_verdict import EXTRACTED
 from minigpt.reports.reproduction import Reproduction
+from minigpt.reports.terminal_table import Console
 from minigpt.reports.text import number, short_perplexity, with_error
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import ComesBack, HeldOutText, Summary
@@ -19,7 +19,7 @@ def print_report(
     run: RunFolder, reproductions: Sequence[Reproduction] = (), console: Console | None = None
 ) -> None:
     """Print the report of a finished run, read from its folder."""
-    console = console or Console(highlight=False)
+    console = console or Console()
     summary = run.read_summary()
     published = next(filter(None, (r.epoch_losses(summary) for r in reproductions)), None)
     console.print(epoch_table(summary, published))

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from minigpt.command_lines import display_path
 from minigpt.reports.page_section import Section
 from minigpt.reports.plots import amount
@@ -13,7 +11,7 @@ from minigpt.reports.scaling_findings import plain_range, reasons, size_range, s
 from minigpt.reports.scaling_plots import fit_plot, iso_flop_plot
 from minigpt.reports.scaling_study import Scaling
 from minigpt.reports.section_page import section_page
-from minigpt.reports.terminal_table import terminal_table
+from minigpt.reports.terminal_table import Console, terminal_table
 from minigpt.reports.text import number, operations
 
 ADVICE = ["operations", "hours", "size", "size, 95%", "tokens", "tokens, 95%", "passes", "loss"]
@@ -66,7 +64,7 @@ def sections(scaling: Scaling) -> list[Section]:
 
 def print_scaling(scaling: Scaling, page: Path) -> None:
     """Print the advice, what it rests on, the table of budgets, and where the page is."""
-    console = Console(highlight=False, markup=False)
+    console = Console()
     console.print(verdict(scaling), style="bold")
     for reason in reasons(scaling):
         console.print(f"- {reason}")

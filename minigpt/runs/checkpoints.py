@@ -11,6 +11,12 @@ import torch
 
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig
+from minigpt.runs.checkpoint_limits import (
+    NotPlainError,
+    check_archive,
+    check_content,
+    check_plain,
+)
 from minigpt.runs.run_folder import RunFolder
 
 # Where the dicts of a checkpoint lie that every reader of one needs.
@@ -51,19 +57,26 @@ def read_content(path: Path) -> dict[str, Any]:
     except UserError as damage:
         raise UserError(f"{damage}{_beside(path)}") from None
     checkpoint = _load(path)
-    missing = _missing_part(checkpoint)
-    if missing is not None:
-        raise UserError(f"{path} is not a minigpt checkpoint: it has no {missing}")
+    check_form(checkpoint, path)
     return dict(checkpoint)
+
+
+def check_form(content: Any, path: Path) -> None:
+    """Raises UserError unless a file's content has what every reader of a checkpoint needs."""
+    if (missing := _missing_part(content)) is not None:
+        raise UserError(f"{path} is not a minigpt checkpoint: it has no {missing}")
+    check_plain(content["hyper_parameters"], path)
 
 
 def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error below says all that the user needs
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling another program's file can fail in any way
         raise _unreadable(path, error) from None
+    check_content(content, path)
+    return content
 
 
 def check_whole(path: Path) -> None:
@@ -79,9 +92,14 @@ def _check_records(path: Path) -> None:
     """A checkpoint is a zip archive: torch writes each record's CRC-32, but never reads it."""
     try:
         with zipfile.ZipFile(path) as archive:
+            check_archive(archive)
             record = archive.testzip()
     except FileNotFoundError:
         raise UserError(f"no such checkpoint: {path}") from None
+    except NotPlainError as reason:
+        raise UserError(
+            f"{path} is not a checkpoint that minigpt saved: {reason}; leave it alone"
+        ) from None
     except Exception as error:  # a damaged archive can fail in any way
         raise _unreadable(path, error) from None
     if record is not None:
@@ -200,8 +218,9 @@ def _fixed(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
         for key, value in hyper_parameters[section].items()
     }
     # In older checkpoints data.batch_size was that of each process.
-    if "data.batch_size" in fixed:
-        fixed["data.batch_size"] *= fixed.pop("data.processes", 1)
+    size, processes = fixed.get("data.batch_size"), fixed.pop("data.processes", 1)
+    if isinstance(size, int) and isinstance(processes, int):
+        fixed["data.batch_size"] = size * processes
     # Whether the id that ends a text stands in it follows from the text's fingerprint.
     fixed.pop("data.end_of_text", None)
-    return {**defaults, **fixed, "seed": hyper_parameters["seed"]}
+    return {**defaults, **fixed, "seed": hyper_parameters.get("seed")}

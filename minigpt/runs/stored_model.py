@@ -52,28 +52,33 @@ def read_model(path: Path, which: str = "best") -> StoredModel:
     except UserError as error:
         raise UserError(f"{path} names a model that this minigpt cannot build: {error}") from None
     weights = {
-        name.removeprefix("net."): value
+        str(name).removeprefix("net."): value
         for name, value in checkpoint["state_dict"].items()
-        if isinstance(value, Tensor)
+        if isinstance(value, Tensor) and value.is_floating_point()
     }
     try:
         empty_network(shape).load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        detail = str(error).splitlines()[1].strip()
+        lines = str(error).splitlines()
+        detail = (lines[1:] or lines)[0].strip()  # the first says that there are errors
         raise UserError(f"{path}: its weights do not fit the model it names: {detail}") from None
     for name, value in weights.items():
         if not value.isfinite().all():
             raise UserError(f"{path}: its weight {name} has numbers that are not finite")
     tokenizer = _tokenizer(path, hyper_parameters["tokenizer"])
     data = hyper_parameters["data"]
+    step = checkpoint.get("global_step", 0)
+    # Older checkpoints do not say; the configurations of then separate documents.
+    end_of_text = data.get("end_of_text", True)
+    if not isinstance(step, int) or not isinstance(end_of_text, bool):
+        raise UserError(f"{path} is damaged: its global_step or data end_of_text has a wrong type")
     return StoredModel(
         shape=shape,
         weights=weights,
         tokenizer=tokenizer,
-        # Older checkpoints do not say; the configurations of then separate documents.
-        separator=find_separator(tokenizer, shape.vocab_size, data.get("end_of_text", True)),
+        separator=find_separator(tokenizer, shape.vocab_size, end_of_text),
         checkpoint=path,
-        step=checkpoint.get("global_step", 0),
+        step=step,
         text=data["text"],
     )
 
@@ -93,5 +98,5 @@ def find_separator(tokenizer: Tokenizer, vocab_size: int, end_of_text: bool) -> 
 def _tokenizer(path: Path, spec: dict[str, Any]) -> Tokenizer:
     try:
         return from_spec(spec)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} names no tokenizer that can be read ({error!r})") from None
+    except UserError as error:
+        raise UserError(f"{path} names no tokenizer that can be read: {error}") from None

@@ -34,6 +34,8 @@ def read_documents(path: Path, start: int) -> Iterator[StoredDocument]:
         with path.open("rb") as file:
             for line in file:
                 name, domain, tokens = orjson.loads(line)
+                if type(tokens) is not int or not (type(name) is type(domain) is str):
+                    raise TypeError
                 yield StoredDocument(name, domain, start, tokens)
                 start += tokens
     except (OSError, TypeError, ValueError) as error:

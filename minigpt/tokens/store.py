@@ -29,8 +29,10 @@ class TokenStore:
         path = folder / MANIFEST
         try:
             content = parse_json(path.read_text("utf-8"))
-            version = int(content["version"])
-        except (OSError, TypeError, ValueError, KeyError, OverflowError) as error:
+            version = content["version"]
+            if type(version) is not int:
+                raise TypeError
+        except (OSError, TypeError, ValueError, KeyError) as error:
             raise UserError(
                 f"{path} is missing or broken ({type(error).__name__}); {REMAKE}"
             ) from None
@@ -64,14 +66,21 @@ class TokenStore:
         return Tokens(self.folder, split, self.manifest, self._cache)
 
     def documents(self, split: str) -> Iterator[StoredDocument]:
-        """The documents of a split, in the order of their tokens."""
+        """The documents of a split, in the order of their tokens.
+
+        Raises UserError where a list is missing or damaged, or goes beyond its shard.
+        """
         start = 0
         for number, shard in enumerate(self.manifest.shards[split]):
             path = document_list_path(self.folder, split, number)
             if self._cache is not None:
                 self._cache.fetch(path.name, shard["list_sha256"], shard["list_bytes"])
-            yield from read_documents(path, start)
-            start += shard["tokens"]
+            end = start + shard["tokens"]
+            for document in read_documents(path, start):
+                if not start <= document.start <= document.start + document.tokens <= end:
+                    raise UserError(f"{path} names more tokens than its shard has; {REMAKE}")
+                yield document
+            start = end
 
     def verify(self) -> list[Path]:
         """The files whose sha256 is not that of the manifest; those of a remote store are copied.

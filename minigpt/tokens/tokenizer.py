@@ -13,6 +13,8 @@ from minigpt.errors import UserError
 from minigpt.tokens.byte_pairs import BatchEncoder, BytePairTokenizer, TrainedTokenizer
 from minigpt.tokens.gpt2_table import END_OF_TEXT, gpt2_ranks
 
+TABLES = ("alphabet", "merged")  # the keys of a spec that holds its tokens
+
 
 class Tokenizer(Protocol):
     """Text <-> token ids."""
@@ -108,13 +110,14 @@ def load_tokenizer(name: str) -> Tokenizer:
 def from_spec(spec: dict[str, Any]) -> Tokenizer:
     """The tokenizer that a checkpoint or a token store names.
 
-    Raises UserError if the installed encoding of that name is another one.
+    Raises UserError if it is not a tokenizer's, or the installed encoding of that name is another.
     """
-    if spec["name"] == "char":
-        return CharTokenizer(spec["alphabet"])
-    if "merged" in spec:
+    for key in ("name", "fingerprint", *(table for table in TABLES if table in spec)):
+        if not isinstance(spec.get(key), str):
+            raise UserError(f"tokenizer {spec.get('name')}: its {key} is damaged or missing")
+    if "merged" in spec or spec["name"] == "char":
         try:
-            return TrainedTokenizer.from_spec(spec)
+            return _from_table(spec)
         except (KeyError, ValueError) as error:
             raise UserError(f"tokenizer {spec['name']}: it is damaged ({error})") from None
     tokenizer = load_tokenizer(spec["name"])
@@ -124,6 +127,16 @@ def from_spec(spec: dict[str, Any]) -> Tokenizer:
             f"(fingerprint {tokenizer.fingerprint[:12]}, expected {spec['fingerprint'][:12]}); "
             "install the version of tiktoken that the run's summary.json names"
         )
+    return tokenizer
+
+
+def _from_table(spec: dict[str, Any]) -> Tokenizer:
+    """The tokenizer of a spec with a table. Raises KeyError or ValueError where it is damaged."""
+    if "merged" in spec:
+        return TrainedTokenizer.from_spec(spec)
+    tokenizer = CharTokenizer(spec["alphabet"])
+    if tokenizer.spec() != {key: spec[key] for key in tokenizer.spec()}:
+        raise ValueError("its characters do not have its fingerprint")
     return tokenizer
 
 

@@ -4,7 +4,7 @@ Each function or class says what it reads, sets or overrides; tests/training/tes
 breaks when a new version of Lightning changes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -98,6 +98,31 @@ def batches_done_in(checkpoint: dict[str, Any]) -> int:
     """Batches of the epoch that were done when a checkpoint was saved."""
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
     return int(progress["processed"])
+
+
+def fit_progress(trainer: pl.Trainer) -> dict[str, Any]:
+    """What a trainer's checkpoint would hold of its training loop."""
+    return dict(trainer.fit_loop.state_dict())
+
+
+def explain_restoring(trainer: pl.Trainer, explain: Callable[[Exception], Exception]) -> None:
+    """Have what goes wrong while a checkpoint is restored explained by another exception.
+
+    Lightning restores with two methods of its own, around its making of the optimizer.
+    """
+    connector = trainer._checkpoint_connector
+
+    def explained(restore: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: Any, **kwargs: Any) -> None:
+            try:
+                restore(*args, **kwargs)
+            except Exception as error:
+                raise explain(error) from None
+
+        return call
+
+    connector._restore_modules_and_callbacks = explained(connector._restore_modules_and_callbacks)
+    connector.restore_training_state = explained(connector.restore_training_state)
 
 
 def count_training_batches(trainer: pl.Trainer) -> int:

@@ -4,6 +4,7 @@ torchmetrics.MeanMetric does the same in float32, or with checks that cost ten t
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ class LossMeter:
             # A checkpoint's totals are loaded before the device is known.
             self.totals = totals + self.totals.to(totals)
 
-    def load(self, totals: list[float] | None) -> None:
+    def load(self, totals: Sequence[float] | None) -> None:
         """Takes over a checkpoint's totals."""
         self.totals = None if totals is None else torch.tensor(totals, dtype=torch.float64)
 

@@ -6,16 +6,24 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from minigpt.config import build
 from minigpt.errors import UserError
 from minigpt.runs.checkpoints import check_resumable, checkpoint_to_resume, read_content
 from minigpt.runs.run_folder import RunFolder
 from minigpt.tokens.tokenizer import Tokenizer, from_spec
 from minigpt.tokens.tokenizer_name import names_a_file
 from minigpt.training.data_module import TokenDataModule
-from minigpt.training.lightning_seams import batches_done_in, epochs_completed
+from minigpt.training.lightning_seams import (
+    batches_done_in,
+    epochs_completed,
+    explain_restoring,
+)
 from minigpt.training.limits import training_batches
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.optimizer import GROUP_KEYS, OptimizerConfig
+from minigpt.training.resume_content import check_content
+
+LONGEST_REASON = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,26 @@ def check_resume(
     """
     check_resumable(point.checkpoint, dict(lit.hparams))
     check_same_groups(point.checkpoint, lit.optimizer_config)
+    check_content(point.checkpoint, lit, trainer)
     check_can_go_on(point.checkpoint, trainer, data, changed)
+    explain_restoring(trainer, lambda error: _explained(error, point.path))
+
+
+def _explained(error: Exception, path: Path) -> Exception:
+    """What restoring a checkpoint raised, in one line."""
+    if isinstance(error, UserError):
+        return error
+    reason = " ".join(str(error).split())[:LONGEST_REASON]
+    return UserError(
+        f"resume: the checkpoint {path} cannot be restored ({type(error).__name__}: {reason}); it "
+        "is damaged or of another version of minigpt"
+    )
 
 
 def check_same_groups(checkpoint: dict[str, Any], config: OptimizerConfig) -> None:
     """Raises UserError unless the optimizer's groups are those of a checkpoint."""
     # What an older checkpoint does not name, it trained as the default says.
-    saved = OptimizerConfig(**checkpoint["hyper_parameters"]["optimizer"])
+    saved = build(OptimizerConfig, "optimizer", checkpoint["hyper_parameters"].get("optimizer"))
     for key in GROUP_KEYS:
         before, now = getattr(saved, key), getattr(config, key)
         if before != now:

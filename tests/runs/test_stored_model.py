@@ -49,8 +49,10 @@ def test_weights_keep_their_precision_and_the_network_has_float32(tmp_path):
                                      "model.n_flower"),
         ({"model": {"n_layer": 1}}, "names a model that this minigpt cannot build: model.n_head is "
                                     "missing"),
-        ({"tokenizer": {}}, "names no tokenizer that can be read (KeyError('name'))"),
-        ({"tokenizer": {"name": "char"}}, "names no tokenizer that can be read"),
+        ({"tokenizer": {}}, "names no tokenizer that can be read: tokenizer None: its name is "
+                          "damaged or missing"),
+        ({"tokenizer": {"name": "char"}}, "names no tokenizer that can be read: tokenizer char: "
+                                          "its fingerprint is damaged or missing"),
     ],
 )  # fmt: skip
 def test_a_model_or_tokenizer_that_cannot_be_made_is_one_line(tmp_path, changes, message):

@@ -9,6 +9,7 @@ import pytest
 from minigpt.errors import UserError
 from minigpt.tokens.store import TokenStore
 from tests.stores import write_store
+from tests.wrong_values import accepted
 
 
 def test_shards_read_as_one_sequence(tmp_path):
@@ -123,16 +124,19 @@ SHARD = {"tokens": 10, "sha256": "", "list_bytes": 0, "list_sha256": ""}
         ({"duplicates": None}, "it lacks or adds duplicates"),
         ({"duplicates": "many"}, "manifest.duplicates must be int, got 'many'"),
         ({"largest_id": 1.5}, "manifest.largest_id must be int, got 1.5"),
-        ({"documents": {}}, "it lacks train where train, val, test belong"),
+        ({"documents": {}}, "a split has no train"),
         ({"domains": []}, "manifest.domains must be dict"),
-        ({"domains": {"a": {}}}, "it lacks documents where documents, tokens belong"),
-        ({"longest": {}}, "it lacks name"),
-        ({"tokenizer": {"name": "char", "n_vocab": 100, "fingerprint": ""}}, "it lacks alphabet"),
-        ({"tokenizer": {}}, "it lacks name"),
+        ({"domains": {"a": {}}}, "domain a has no documents"),
+        ({"longest": {}}, "longest has no name"),
+        ({"tokenizer": {"name": "char", "n_vocab": 100, "fingerprint": ""}},
+         "tokenizer has no alphabet"),
+        ({"tokenizer": {}}, "tokenizer has no name"),
         ({"path": "/etc/passwd"}, "it lacks or adds path"),
         ({"shards": {"train": [SHARD], "val": [], "test": []}}, "shards of train do not add up"),
-        ({"shards": {"train": [{"tokens": -1}], "val": [], "test": []}}, "a shard of no size"),
-        ({"shards": {"train": [{"tokens": 12}], "val": [], "test": []}}, "it lacks sha256"),
+        ({"shards": {"train": [{**SHARD, "tokens": -1}], "val": [], "test": []}},
+         "a shard of train has a tokens that is not a count"),
+        ({"shards": {"train": [{"tokens": 12}], "val": [], "test": []}},
+         "a shard of train has no sha256"),
         ({"shards": {"val": [], "test": []}}, "train"),
         ({"shards": ["../../secret"]}, "manifest.shards must be dict"),
         ({"largest_id": 100}, "its largest id is outside its tokenizer's vocabulary"),
@@ -140,11 +144,55 @@ SHARD = {"tokens": 10, "sha256": "", "list_bytes": 0, "list_sha256": ""}
         ({"dtype": "object"}, "its ids cannot be object"),
         ({"tokens": {"train": 13, "val": 0, "test": 0}}, "do not add up to its tokens"),
     ],
-)
+)  # fmt: skip
 def test_a_manifest_at_odds_with_itself_is_refused(store, change, message):
     rewrite(store, **change)
     with pytest.raises(UserError, match=f"manifest.json is broken .*{message}"):
         TokenStore(store)
+
+
+def test_whatever_a_manifest_holds_in_place_of_a_value_is_one_line_or_as_good(store):
+    path = store / "manifest.json"
+
+    def read(content):
+        path.write_text(json.dumps(content))
+        TokenStore(store)
+
+    taken = accepted(json.loads(path.read_text()), read, UserError)
+    texts = ["text", "fingerprint", "longest.name", "tokenizer.name", "tokenizer.fingerprint",
+             "tokenizer.alphabet", "shards.train.0.sha256",
+             "shards.train.0.list_sha256"]  # fmt: skip
+    assert taken == {(place, "'5'") for place in texts} | {
+        ("domains", "{}"), ("domains.numbers", "missing"), ("shards.val", "[]"),
+        ("shards.test", "[]"),
+    }  # fmt: skip
+
+
+def test_a_document_beyond_its_shard_is_refused(store):
+    path = store / "train-00000.jsonl"
+    path.write_text('["0","numbers",11]\n')
+    rewrite_list(store, path)
+    with pytest.raises(UserError, match="train-00000.jsonl names more tokens than its shard has"):
+        [*TokenStore(store).documents("train")]
+
+
+@pytest.mark.parametrize(
+    "line", ['[1,"numbers",10]', '["0",null,10]', '["0","numbers",-1]', '["0","numbers",1.5]',
+             '["0","numbers",true]', '{"a":1,"b":2,"c":3}', "[" * 5000, "\udc80"],
+)  # fmt: skip
+def test_a_line_that_names_no_document_is_refused(store, line):
+    path = store / "train-00000.jsonl"
+    path.write_bytes(line.encode("utf-8", "surrogateescape") + b"\n")
+    rewrite_list(store, path)
+    with pytest.raises(UserError, match="train-00000.jsonl (is missing or damaged|names more)"):
+        [*TokenStore(store).documents("train")]
+
+
+def rewrite_list(store, path):
+    """The manifest with the size that a changed list has now."""
+    shards = json.loads((store / "manifest.json").read_text())["shards"]
+    shards["train"][0]["list_bytes"] = path.stat().st_size
+    rewrite(store, shards=shards)
 
 
 def test_a_manifest_cannot_lead_outside_its_folder(store):

@@ -431,7 +431,7 @@ def test_a_manifest_without_the_tokens_is_broken(own):
     content = json.loads(store.manifest.to_json())
     assert TokenStore(store.folder).manifest == parse_manifest(content)
     del content["tokenizer"]["merged"]
-    with pytest.raises(ValueError, match="it lacks merged"):
+    with pytest.raises(ValueError, match="tokenizer has no merged"):
         parse_manifest(content)
 
 

@@ -276,3 +276,32 @@ def test_the_progress_bar_has_the_name_that_is_given_to_an_epoch(fit):
     bar = Bar()
     fit(callbacks=[bar], enable_progress_bar=True, limit_train_batches=1)
     assert bar.names == ["round 0", "round 1"]
+
+
+class Breaks(pl.Callback):
+    def state_dict(self):
+        return {"a": 1}
+
+    def load_state_dict(self, state_dict):
+        raise KeyError("a part")
+
+
+@pytest.mark.parametrize("change", [{"optimizer_states": None}, {}])
+def test_what_goes_wrong_when_a_checkpoint_is_restored_is_explained(fit, tmp_path, change):
+    path = tmp_path / "last.ckpt"
+    callbacks = [] if change else [Breaks()]
+    fit(callbacks=[SaveAt(path, 0, 1), *callbacks])
+    torch.save({**torch.load(path, weights_only=True), **change}, path)
+
+    def prepare(trainer):
+        seams.explain_restoring(trainer, lambda error: RuntimeError(type(error).__name__))
+
+    with pytest.raises(RuntimeError, match="TypeError" if change else "KeyError"):
+        fit(ckpt_path=path, callbacks=callbacks, prepare=prepare)
+
+
+def test_a_fresh_trainer_has_the_counts_that_a_checkpoint_has(fit, tmp_path):
+    path = tmp_path / "last.ckpt"
+    trainer, _, _ = fit(callbacks=[SaveAt(path, 0, 1)])
+    saved = torch.load(path, weights_only=True)["loops"]["fit_loop"]
+    assert seams.fit_progress(trainer).keys() == saved.keys()

@@ -5,6 +5,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
+from minigpt.training.resume_content import check_like
+
 
 class EarlyStopping(LightningEarlyStopping):
     """Stops once the monitored metric has not improved for `patience` validations.
@@ -18,6 +20,7 @@ class EarlyStopping(LightningEarlyStopping):
         super().__init__(monitor, patience=patience, check_on_train_epoch_end=False, **arguments)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        check_like(state_dict, self.state_dict(), "callbacks EarlyStopping")
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

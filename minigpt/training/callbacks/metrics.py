@@ -2,10 +2,12 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from pydantic import BaseModel, NonNegativeInt
 from torch import Tensor
 from torch.distributed import is_initialized
 
@@ -17,6 +19,19 @@ from minigpt.training.lightning_seams import epoch_is_cut_short
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.loss_meter import LossMeter, bits_per_byte, mean, with_bytes
 from minigpt.training.processes import is_first, sum_over_processes
+
+
+class _State(BaseModel):
+    """What a checkpoint holds of the metrics."""
+
+    epoch: tuple[float, float] | None  # nats and tokens of the epoch so far
+    step: tuple[float, float] | None  # since the last log
+    latest: dict[str, float]
+    epoch_val_loss: float | None
+    best: BestValidation | None
+    tokens_seen: NonNegativeInt
+    train_seconds: float
+    unlogged_seconds: float
 
 
 class Metrics(pl.Callback):
@@ -216,16 +231,17 @@ class Metrics(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         assert self._trainer is not None
-        self._epoch_meter.load(self._part_of(state_dict["epoch"]))
-        self._step_meter.load(self._part_of(state_dict["step"]))
-        self.latest = state_dict["latest"]
-        self.epoch_val_loss = state_dict["epoch_val_loss"]
-        self.best = BestValidation(**state_dict["best"]) if state_dict["best"] else None
-        self.tokens_seen = state_dict["tokens_seen"]
-        self.train_seconds = state_dict["train_seconds"]
-        self._unlogged_seconds = state_dict["unlogged_seconds"]
+        state = _State.model_validate(state_dict)
+        self._epoch_meter.load(self._part_of(state.epoch))
+        self._step_meter.load(self._part_of(state.step))
+        self.latest = state.latest
+        self.epoch_val_loss = state.epoch_val_loss
+        self.best = state.best
+        self.tokens_seen = state.tokens_seen
+        self.train_seconds = state.train_seconds
+        self._unlogged_seconds = state.unlogged_seconds
 
-    def _part_of(self, totals: list[float] | None) -> list[float] | None:
+    def _part_of(self, totals: Sequence[float] | None) -> Sequence[float] | None:
         """What this process starts with, so that the sum over processes is the checkpoint's.
 
         Zeros in all but the first, since a sum needs every process to take part.

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 import lightning.pytorch as pl
+from pydantic import BaseModel, Field
 
 from minigpt.model.gpt import count_parameters
 from minigpt.model.loss import perplexity
@@ -23,6 +24,16 @@ from minigpt.training.memory import peak_memory
 from minigpt.training.processes import is_first
 
 VERSIONS = ("torch", "lightning", "tiktoken", "hydra-core", "omegaconf", "numpy")
+
+
+class _State(BaseModel):
+    """What a checkpoint holds of the summary."""
+
+    epochs: list[Epoch]
+    seconds: float
+    commands: list[str] = Field(min_length=1)
+    overrides: list[str]
+    code_commit: str | None
 
 
 class RunSummary(pl.Callback):
@@ -55,11 +66,12 @@ class RunSummary(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs = [Epoch(**epoch) for epoch in state_dict["epochs"]]
-        self.earlier_seconds = state_dict["seconds"]
-        self.commands = [*state_dict["commands"], *self.commands]
-        self.overrides = state_dict["overrides"]
-        self.code_commit = state_dict["code_commit"]
+        state = _State.model_validate(state_dict)
+        self.epochs = state.epochs
+        self.earlier_seconds = state.seconds
+        self.commands = [*state.commands, *self.commands]
+        self.overrides = state.overrides
+        self.code_commit = state.code_commit
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_started = time.perf_counter()

@@ -8,6 +8,7 @@ from minigpt.errors import UserError
 from minigpt.model.generate import generate
 from minigpt.model.gpt import GPT
 from minigpt.model.sampling import Sampling
+from minigpt.runs.summary import Sample
 from minigpt.tokens.tokenizer import from_spec
 from minigpt.training.data_module import TokenDataModule
 from minigpt.training.lit_gpt import LitGPT
@@ -40,7 +41,8 @@ class TextSamples(pl.Callback):
         return {"latest": self.latest}
 
     def load_state_dict(self, state_dict: dict[str, dict[str, str] | None]) -> None:
-        self.latest = state_dict["latest"]
+        latest = state_dict["latest"]
+        self.latest = None if latest is None else Sample.model_validate(latest).model_dump()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not isinstance(pl_module, LitGPT):
