@@ -1,12 +1,13 @@
 """Files that are whole on disk or not there at all."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, causes
 
 WAY_OUT = "free some space or choose a folder that can be written"
 
@@ -51,21 +52,24 @@ def sync_folder(folder: Path) -> None:
 def explain_disk_errors(path: Path, way_out: str = WAY_OUT) -> Iterator[None]:
     """Turn a full or read-only disk into one line that names the file.
 
-    A writer such as torch.save hides the disk's error behind a RuntimeError of its own.
+    A writer such as torch.save hides the disk's error behind a RuntimeError of its own, and a
+    library in Rust puts its number into the message of an exception of its own.
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        disk_error = _disk_error(error)
-        if disk_error is None:
+    except Exception as error:
+        reason = _disk_error(error)
+        if reason is None:
             raise
-        raise UserError(f"cannot write {path}: {disk_error.strerror}; {way_out}") from None
+        raise UserError(f"cannot write {path}: {reason}; {way_out}") from None
 
 
-def _disk_error(error: BaseException | None) -> OSError | None:
-    """The first error of the file system in a chain of exceptions."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno is not None:
-            return error
-        error = error.__cause__ or error.__context__
+def _disk_error(error: Exception) -> str | None:
+    """The file system's first error in a chain of exceptions; None where it has none."""
+    if not isinstance(error, OSError | RuntimeError):
+        rust = re.search(r"\(os error (\d+)\)", str(error))
+        return os.strerror(int(rust[1])) if rust else None
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause.strerror
     return None

@@ -2,7 +2,9 @@
 
 import inspect
 import os
+import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from minigpt.atomic_file import WAY_OUT
 from minigpt.command_lines import quoted_override, unclosed_bracket
 from minigpt.config import CONF, compose_config, dotted_keys
-from minigpt.errors import UserError, nearest
+from minigpt.errors import UserError, causes, nearest
 from minigpt.shown_text import on_one_line
 
 # Hydra's switch, as the user set it. A child process inherits our setting and this mark with it.
@@ -27,6 +29,9 @@ SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1" and _SWITCHED not in
 EXTRAS = ("joblib", "optuna", "ray", "submitit")  # Hydra's plugins, as pyproject.toml names them
 
 PARTS = {"callbacks": "a callback", "logger": "a logger"}  # groups with a part for each key
+
+# As torch and C++ say it.
+_NO_MEMORY = re.compile("can't allocate memory|std::bad_alloc|Cannot allocate memory")
 
 _NOT_AN_OPTION = "Config group override must be"  # Hydra raises a plain ValueError for it
 
@@ -40,6 +45,7 @@ def one_line_errors() -> Iterator[None]:
     if not SHOW_TRACEBACKS:
         # Otherwise Hydra prints several lines and exits.
         os.environ.update({"HYDRA_FULL_ERROR": "1", _SWITCHED: "1"})
+    previous, threading.excepthook = threading.excepthook, _thread_ended
     try:
         yield
     except Exception as error:
@@ -50,6 +56,14 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:  # before or after training: nothing to save
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
+    finally:
+        threading.excepthook = previous
+
+
+def _thread_ended(error: threading.ExceptHookArgs) -> None:
+    """Say nothing of a disk error in a thread: TensorBoard's raises it again in the main thread."""
+    if SHOW_TRACEBACKS or not isinstance(error.exc_value, OSError):
+        threading.__excepthook__(error)
 
 
 def _can_be_fixed(error: Exception) -> bool:
@@ -58,20 +72,33 @@ def _can_be_fixed(error: Exception) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno is not None
+    if _too_little_memory(error):
+        return True
     return isinstance(error, ValueError) and _NOT_AN_OPTION in str(error)
 
 
 def explain(error: BaseException) -> str:
     """An error in one line, with the most similar key for a key that does not exist."""
-    chain: list[BaseException] = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(cause)
-    for cause in chain:
+    for cause in causes(error):
         if isinstance(cause, UserError):
             return str(cause)
+    if reason := _too_little_memory(error):
+        return reason
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.filename or 'a file'}: {error.strerror}; {WAY_OUT}"
     return _explain_hydra(error)
+
+
+def _too_little_memory(error: BaseException) -> str | None:
+    """That there is too little memory, in one line; None for another error."""
+    first = str(error).partition("\n")[0]
+    is_torchs = isinstance(error, RuntimeError) and _NO_MEMORY.search(first)
+    if isinstance(error, MemoryError) or is_torchs:
+        return (
+            "there is not enough memory; use a smaller data.batch_size or model, or let the "
+            "process have more (ulimit -v, the limits of a container or job)"
+        )
+    return None
 
 
 def _explain_hydra(error: BaseException) -> str:

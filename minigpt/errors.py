@@ -8,7 +8,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -17,6 +17,21 @@ class UserError(ValueError):
 
     The commands print it without a traceback and exit with code 2.
     """
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be read: the system's reason, else the kind of the error."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, the newest first; also where they lead back to each other."""
+    seen: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and not any(at is one for one in seen):
+        yield at
+        seen.append(at)
+        at = at.__cause__ or at.__context__
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -50,6 +50,17 @@ def test_a_disk_that_refuses_is_one_line_that_names_the_file(tmp_path, code, wra
     assert path.read_text() == "old"
 
 
+def test_a_disk_error_that_a_library_in_rust_wraps_is_one_line_too(tmp_path):
+    class WrappedError(Exception):
+        pass
+
+    full = "file: No space left on device; free some"
+    with pytest.raises(UserError, match=full), replace_file(tmp_path / "file"):
+        raise WrappedError("Error while serializing: I/O error: ... (os error 28)")
+    with pytest.raises(WrappedError, match="another"), replace_file(tmp_path / "file"):
+        raise WrappedError("another")
+
+
 def test_an_error_that_is_not_of_the_disk_stays_itself(tmp_path):
     with pytest.raises(RuntimeError, match="another"), replace_file(tmp_path / "file"):
         raise RuntimeError("another")

@@ -5,7 +5,8 @@ import tomllib
 import pytest
 from hydra.errors import MissingConfigException
 
-from minigpt.error_lines import EXTRAS, explain
+from minigpt.error_lines import EXTRAS, explain, one_line_errors
+from minigpt.errors import UserError
 from tests.conftest import REPOSITORY
 
 
@@ -26,6 +27,30 @@ def test_a_mistyped_option_of_a_plugin_that_is_there_is_not_taken_for_a_missing_
     assert explain(error) == (
         "hydra/launcher=ray_awz is not one of basic, ray, ray_aws; did you mean 'ray_aws'?"
     )
+
+
+def test_an_error_that_is_its_own_cause_is_still_one_line():
+    first, second = RuntimeError("first"), OSError("second")
+    first.__cause__, second.__context__ = second, first
+    assert explain(first) == "first"
+    second.__cause__ = UserError("the reason")
+    assert explain(first) == "the reason"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_too_little_memory_is_one_line(error, capsys):
+    with pytest.raises(SystemExit) as stop, one_line_errors():
+        raise error
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: there is not enough memory; use a smaller data.batch_size")
+    assert (stop.value.code, printed.count("\n")) == (2, 1)
 
 
 def test_every_extra_that_is_named_can_be_installed():

@@ -3,7 +3,10 @@
 Shapes: B batch_size, T block_size.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -13,8 +16,12 @@ from torch.utils.data import DataLoader, Dataset
 from minigpt.batches.blocks import Blocks, count_batches, rows_of_rank
 from minigpt.batches.device_blocks import DeviceBlocks
 from minigpt.batches.order import Indices, block_order
+from minigpt.errors import UserError
 
 ORDERED = 64  # batches whose order is computed in one call
+
+# As torch says it.
+DEAD_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
 
 Batch = tuple[Tensor, Tensor]  # (B, T) inputs, (B, T) targets
 
@@ -122,9 +129,12 @@ class BlockLoader:
 
 def load(
     batches: Dataset[Batch], blocks: Blocks | DeviceBlocks, numbers: range, num_workers: int
-) -> Iterable[Batch]:
-    """The batches of these numbers in their order, cut ahead from blocks by any workers."""
-    return DataLoader(
+) -> Iterator[Batch]:
+    """The batches of these numbers in their order, cut ahead from blocks by any workers.
+
+    Raises UserError, within ten seconds, where a worker is killed.
+    """
+    loader = DataLoader(
         batches,
         batch_size=None,
         sampler=numbers,
@@ -132,3 +142,18 @@ def load(
         # So that the copy to the GPU runs in the background.
         pin_memory=torch.cuda.is_available() and isinstance(blocks, Blocks),
     )
+    before = signal.getsignal(signal.SIGCHLD)
+    cut = iter(loader)
+    if num_workers and threading.current_thread() is threading.main_thread():
+        # torch raises the death of a worker from a signal, wherever the program is: also where it
+        # is ignored, or in the middle of a write. The next batch tells it as well.
+        signal.signal(signal.SIGCHLD, before)
+    try:
+        yield from cut
+    except RuntimeError as error:
+        if not (worker := DEAD_WORKER.match(str(error))):
+            raise
+        raise UserError(
+            f"a process that cuts batches was killed from outside (pid {worker[1]}), often for "
+            "want of memory; data.num_workers=0 needs none"
+        ) from None

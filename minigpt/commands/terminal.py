@@ -1,4 +1,4 @@
-"""Standard output and error that never stop a run: a closed pipe or a narrow encoding."""
+"""Standard output and error that never stop a run: a closed pipe, a full disk, no terminal."""
 
 import io
 import os
@@ -9,8 +9,11 @@ from typing import Any, TextIO, cast
 
 
 @contextmanager
-def tolerant_output() -> Iterator[None]:
-    """Within the block, output goes quiet where its reader has left, as in `... | head -1`.
+def tolerant_output(is_log: bool = False) -> Iterator[None]:
+    """Within the block, output goes quiet where it cannot be written any more.
+
+    Its reader has left, as in `... | head -1`, the terminal is closed, or its disk is full. A full
+    disk ends the command with code 2 once it is done, unless what it prints is a mere log.
 
     Characters that the terminal's encoding lacks are replaced.
     """
@@ -25,20 +28,24 @@ def tolerant_output() -> Iterator[None]:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # here, since Python's own flush at exit reports a closed pipe
-        sys.stdout, sys.stderr = streams
+        lost, (sys.stdout, sys.stderr) = cast(_Tolerant, sys.stdout).lost, streams
+    if lost and not is_log:
+        print(f"error: standard output: {lost}; what was printed is not whole", file=sys.stderr)
+        raise SystemExit(2)
 
 
 class _Tolerant:
-    """A text stream that drops what nobody reads any more."""
+    """A text stream that drops what cannot be written any more."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost = ""  # why; empty while nothing is, and where nobody reads
 
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            self._discard()
+        except OSError as error:
+            self._discard(error)
             return len(text)
 
     def writelines(self, lines: list[str]) -> None:
@@ -48,11 +55,13 @@ class _Tolerant:
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._discard()
+        except OSError as error:
+            self._discard(error)
 
-    def _discard(self) -> None:
+    def _discard(self, error: OSError) -> None:
         """Send the rest of the output nowhere, what C code and child processes write included."""
+        if not isinstance(error, BrokenPipeError):
+            self.lost = error.strerror or type(error).__name__
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, reason_of
 from minigpt.model.gpt import GPTConfig
 from minigpt.runs.checkpoint_limits import (
     NotPlainError,
@@ -33,6 +33,10 @@ RAW_WEIGHTS = "raw_state_dict"
 SHARDS = "shards"
 
 
+class ForbiddenError(UserError):
+    """A checkpoint that may be whole, but this user is not allowed to read it."""
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content on the CPU, with all tensors; nothing in its files is executed.
 
@@ -54,6 +58,8 @@ def read_content(path: Path) -> dict[str, Any]:
     """
     try:
         check_whole(path)
+    except ForbiddenError:
+        raise
     except UserError as damage:
         raise UserError(f"{damage}{_beside(path)}") from None
     checkpoint = _load(path)
@@ -100,6 +106,8 @@ def _check_records(path: Path) -> None:
         raise UserError(
             f"{path} is not a checkpoint that minigpt saved: {reason}; leave it alone"
         ) from None
+    except PermissionError as error:
+        raise ForbiddenError(f"{path} cannot be read ({error.strerror})") from None
     except Exception as error:  # a damaged archive can fail in any way
         raise _unreadable(path, error) from None
     if record is not None:
@@ -108,7 +116,7 @@ def _check_records(path: Path) -> None:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path} is not a readable checkpoint ({type(error).__name__}); it is damaged or another "
+        f"{path} is not a readable checkpoint ({reason_of(error)}); it is damaged or another "
         "kind of file"
     )
 
@@ -177,6 +185,8 @@ def checkpoint_to_resume(run: RunFolder) -> tuple[Path, str]:
     for path in (run.last, run.best):
         try:
             check_whole(path)
+        except ForbiddenError:
+            raise
         except UserError as problem:
             problems.append(str(problem))
         else:

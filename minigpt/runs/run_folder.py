@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import AliasEvent, YAMLError
 
 from minigpt.atomic_file import explain_disk_errors, write_file
-from minigpt.errors import UserError
+from minigpt.errors import UserError, reason_of
 from minigpt.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -51,11 +51,27 @@ class RunFolder:
         return self.config.is_file() and self.config.stat().st_size > 0
 
     @property
+    def has_checkpoint(self) -> bool:
+        """True if there is something to resume from."""
+        return self.last.exists() or self.best.exists()
+
+    @property
     def is_empty(self) -> bool:
         """True if nothing but a lock is in the folder, or there is no folder."""
         return not self.path.is_dir() or {path.name for path in self.path.iterdir()} <= {
             self._lock.name
         }
+
+    @property
+    def is_only_run(self) -> bool:
+        """True if nothing but a run's files is in the folder, so that it may be emptied."""
+        named = {path.name for path in vars(self).values()} - {self.path.name}
+        return all(
+            path.name in named
+            or path.name.startswith("events.out.tfevents.")
+            or (path.name.startswith(".") and path.name.endswith(".partial"))
+            for path in self.path.iterdir()
+        )
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -119,7 +135,7 @@ class RunFolder:
             _check_plain(text)
             content = OmegaConf.to_container(OmegaConf.create(text))
         except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
-            kind = str(error) if isinstance(error, _NotPlainError) else type(error).__name__
+            kind = str(error) if isinstance(error, _NotPlainError) else reason_of(error)
             raise UserError(
                 f"{self.config} cannot be read ({kind}); name the folder of a run"
             ) from None
@@ -143,7 +159,7 @@ class RunFolder:
             content = parse_json(self.summary.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{self.summary} cannot be read ({type(error).__name__}); the run has not begun "
+                f"{self.summary} cannot be read ({reason_of(error)}); the run has not begun "
                 "to train, or the file is damaged"
             ) from None
         summary = parse_summary(content, self.summary)
@@ -152,6 +168,12 @@ class RunFolder:
         return summary
 
     def write_summary(self, summary: "Summary") -> None:
+        """Replace summary.json. Raises UserError where the folder is gone: it is not made anew."""
+        if not self.path.is_dir():
+            raise UserError(
+                f"{self.path} is gone: it was removed or renamed while it was in use, and what was "
+                "in it is not made again"
+            )
         write_file(self.summary, summary.model_dump_json(indent=2) + "\n")
 
 

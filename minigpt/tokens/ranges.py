@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minigpt.atomic_file import explain_disk_errors, write_file
+from minigpt.errors import UserError
 from minigpt.json_text import parse_json
 from minigpt.text.document import Document
 from minigpt.text.opening import BytesRead
@@ -141,7 +142,10 @@ def read_range(
     """
     files = RangeFiles(folder, number)
     size = files.ids.stat().st_size
-    ids: Ids = np.memmap(files.ids, dtype, "r") if size else np.empty(0, dtype)
+    try:
+        ids: Ids = np.memmap(files.ids, dtype, "r") if size else np.empty(0, dtype)
+    except OSError as error:
+        raise UserError(f"{files.ids} cannot be read ({error.strerror})") from None
     batch: list[Piece] = []
     at = 0
     with files.documents.open("rb") as lines:

@@ -60,8 +60,11 @@ class Tokens:
                 size = record["tokens"] * self._dtype.itemsize
                 if self._cache.ask_for(path.name, record["sha256"], size) is None:
                     return None
-            with path.open("rb") as file:
-                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            try:
+                with path.open("rb") as file:
+                    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except OSError as error:
+                raise UserError(f"{path} cannot be read ({error.strerror})") from None
             if hasattr(mmap, "MADV_RANDOM"):
                 # Blocks lie far apart: reading ahead would be a hundred times the work.
                 content.madvise(mmap.MADV_RANDOM)

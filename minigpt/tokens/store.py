@@ -33,6 +33,8 @@ class TokenStore:
             if type(version) is not int:
                 raise TypeError
         except (OSError, TypeError, ValueError, KeyError) as error:
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                raise UserError(f"{path} cannot be read ({error.strerror})") from None
             raise UserError(
                 f"{path} is missing or broken ({type(error).__name__}); {REMAKE}"
             ) from None

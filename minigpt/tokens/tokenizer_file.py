@@ -52,7 +52,9 @@ def read_tokenizer_file(path: Path, way_out: str) -> TokenizerFile:
         content: Any = parse_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"no such tokenizer: {path}; {way_out}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise UserError(f"{path} is not readable ({type(error).__name__}); {way_out}") from None
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise UserError(f"{path} is not a tokenizer that minigpt trained; {way_out}")

@@ -18,12 +18,13 @@ from minigpt.training.callbacks.samples import TextSamples
 from minigpt.training.callbacks.stop_after import StopAfter
 from minigpt.training.callbacks.weight_average import WeightAverage
 from minigpt.training.csv_logger import MetricsCSV
+from minigpt.training.tensorboard_logger import TensorBoardEvents
 
 KNOWN = (AlignmentGuard, BestCheckpoint, EarlyStopping, Interruption, LastCheckpoint, MetricsCSV,
-         ProgressBar, StopAfter, TextSamples, WeightAverage)  # fmt: skip
+         ProgressBar, StopAfter, TensorBoardEvents, TextSamples, WeightAverage)  # fmt: skip
 TARGETS = {
     *(f"{cls.__module__}.{cls.__qualname__}" for cls in KNOWN),
-    "lightning.pytorch.loggers.TensorBoardLogger",
+    "lightning.pytorch.loggers.TensorBoardLogger",  # of older runs
 }
 
 

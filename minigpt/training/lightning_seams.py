@@ -201,6 +201,11 @@ def hide_later_events(logger: TensorBoardLogger, step: int) -> None:
     writer.add_event(Event(step=step + 1, session_log=start))
 
 
+def wrap_event_writer(summaries: Any, wrap: Callable[[Any], Any]) -> None:
+    """Put a wrapper around what writes the event file of torch's SummaryWriter."""
+    summaries.file_writer.event_writer = wrap(summaries.file_writer.event_writer)
+
+
 def leave_signals_alone(trainer: pl.Trainer) -> None:
     """Keep Lightning from handling signals; minigpt/signals.py does.
 

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 from pydantic import BaseModel, Field
 
+from minigpt.errors import UserError
 from minigpt.model.gpt import count_parameters
 from minigpt.model.loss import perplexity
 from minigpt.runs.run_folder import RunFolder
@@ -112,11 +114,12 @@ class RunSummary(pl.Callback):
     ) -> None:
         if not self.active:
             return  # a resume that was refused must not change the record of the run
-        if isinstance(exception, Interrupted | KeyboardInterrupt):
-            self.write(trainer, Status.INTERRUPTED)
-            return
-        status = Status.DIVERGED if isinstance(exception, DivergedError) else Status.FAILED
-        self.write(trainer, status, str(exception) or type(exception).__name__)
+        with suppress(UserError):  # a full disk must not hide why the run ended
+            if isinstance(exception, Interrupted | KeyboardInterrupt):
+                self.write(trainer, Status.INTERRUPTED)
+                return
+            status = Status.DIVERGED if isinstance(exception, DivergedError) else Status.FAILED
+            self.write(trainer, status, str(exception) or type(exception).__name__)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
