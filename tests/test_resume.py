@@ -138,6 +138,15 @@ def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_best_bit_for_bi
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
 
+def test_the_best_checkpoint_of_an_epochs_last_validation_has_that_epoch_in_its_record(
+    tiny, type_train, tmp_path
+):
+    assert type_train(*tiny, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
+    best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    assert best["global_step"] == EPOCH
+    assert [epoch["step"] for epoch in best["callbacks"]["RunSummary"]["epochs"]] == [EPOCH]
+
+
 def test_a_finished_run_can_be_taken_further(tiny, type_train, tmp_path):
     constant = [*tiny, *DROPOUT, "scheduler=none"]
     type_train(*constant, "name=whole", "trainer.max_epochs=3")

@@ -20,6 +20,7 @@ from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.pages import command_again
 from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.summary import Status
 from minigpt.training.lit_gpt import LitGPT
 from tests.conftest import REPOSITORY
 
@@ -117,6 +118,17 @@ def test_the_same_command_skips_what_is_finished_and_retries_what_failed(
     assert typed.err == "job 0-seed=1 is finished already\n"
     assert (tmp_path / "sweep" / "0-seed=1" / "summary.json").read_bytes() == first
     assert {row["status"] for row in table(tmp_path / "sweep").values()} == {"finished"}
+
+
+def test_a_job_that_failed_after_a_checkpoint_goes_on_from_it(tiny, type_train, tmp_path):
+    sweep = ["-m", *tiny, *SHORT, "seed=1,2", HERE]
+    assert type_train(*sweep).code == 0
+    run = RunFolder(tmp_path / "sweep" / "0-seed=1")
+    failed = {"status": Status.FAILED, "reason": "cannot write: No space left on device"}
+    run.write_summary(run.read_summary().model_copy(update=failed))
+    assert type_train(*sweep).code == 0
+    after = run.read_summary()
+    assert (after.status, after.reason, len(after.resumed_by)) == (Status.FINISHED, None, 1)
 
 
 def test_a_folder_of_another_sweep_is_refused(tiny, type_train, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.runs.metrics import read_metrics
 from minigpt.runs.run_folder import RunFolder
+from minigpt.runs.summary import Status
 from minigpt.training.lit_gpt import LitGPT
 from tests.conftest import REPOSITORY, run_folders
 
@@ -368,6 +370,29 @@ def test_a_folder_that_holds_a_run_is_not_written_over(tiny, type_train, tmp_pat
     assert typed.code == 2
     assert "already holds a run; continue it with: python train.py resume=here" in typed.err
     assert (tmp_path / "here" / "summary.json").read_text() == before
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(
+    tiny, type_train, tmp_path
+):
+    words = [*tiny, "trainer.max_epochs=1", "hydra.run.dir=here"]
+    assert type_train(*words).code == 0
+    run = RunFolder(tmp_path / "here")
+    whole = weights(run.path)
+    shutil.rmtree(run.checkpoints)
+    run.write_summary(run.read_summary().model_copy(update={"status": Status.RUNNING}))
+    notes = run.path / "notes.txt"
+    notes.touch()
+    for words_now in ([*words, "seed=2"], words):  # another run; a folder with more than a run
+        typed = type_train(*words_now)
+        assert typed.code == 2
+        assert "here already holds a run, without a checkpoint; choose another folder" in typed.err
+    notes.unlink()
+    typed = type_train(*words)
+    assert (typed.code, typed.err) == (
+        0, "here holds a run that was stopped before its first checkpoint; it begins again\n"
+    )  # fmt: skip
+    assert same_weights(weights(run.path), whole)
 
 
 def test_the_summary_names_the_commit_that_the_run_started_with(

@@ -16,7 +16,7 @@ from minigpt.commands.other_process import COMMAND
 from minigpt.config import plain
 from minigpt.error_lines import explain
 from minigpt.lean_imports import without_collection
-from minigpt.runs.run_config import resolved
+from minigpt.runs.run_config import is_same, resolved
 from minigpt.runs.run_folder import RunFolder
 from minigpt.shown_text import on_one_line
 from minigpt.signals import Interrupted
@@ -60,8 +60,7 @@ def train(
     )
     trainer = parts.trainer
     if point is not None:
-        changed = {**resolved(config), "run_dir": ""} != {**run.read_config(), "run_dir": ""}
-        check_resume(point, parts.lit, parts.data, trainer, changed)
+        check_resume(point, parts.lit, parts.data, trainer, changed=not is_same(config, run))
         if point.damage and is_first(trainer):
             print(on_one_line(point.damage), file=sys.stderr)
     if is_first(trainer):
@@ -75,7 +74,7 @@ def train(
         if is_first(trainer):
             _study(run, parts)
     except Interrupted as stop:
-        if run.last.exists():
+        if run.has_checkpoint:
             stop.hint = f"; continue with: {resume_command(run.path)}"
         raise
     except OtherProcessFailedError as error:

@@ -15,7 +15,7 @@ from minigpt.commands.limited_job import RECORDED, JobDiedError, TimeLimitError,
 from minigpt.commands.start import with_start
 from minigpt.commands.sweep import reason_of, said, say
 from minigpt.errors import UserError
-from minigpt.runs.run_config import resolved
+from minigpt.runs.run_config import is_same, resolved
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Status, Summary
 from minigpt.signals import REQUEUED_AT, Interrupted, stop_signals
@@ -41,8 +41,8 @@ def run_job(
         if summary.is_complete:
             say(f"job {run.path.name} is finished already")
             return _bits_per_byte(summary)
-        failed = summary.status in (Status.FAILED, Status.DIVERGED)
-        resume = run.last.exists() and not failed
+        # A loss that was not finite would be so again; a full disk may have room by now.
+        resume = run.has_checkpoint and summary.status is not Status.DIVERGED
         if not resume:
             run.empty()
         try:
@@ -52,7 +52,7 @@ def run_job(
             stop.hint = f"; continue the sweep with: {command}"
             raise
         except TimeLimitError as error:  # with more time it can go on
-            status = Status.INTERRUPTED if run.last.exists() else Status.FAILED
+            status = Status.INTERRUPTED if run.has_checkpoint else Status.FAILED
             record_failure(config, run, error, status)
         except Exception as error:
             record_failure(config, run, error)
@@ -104,8 +104,7 @@ def _earlier_summary(config: DictConfig, run: RunFolder) -> Summary:
                 f"{run.path} is not empty and holds no run; choose another hydra.sweep.dir"
             )
         return Summary(status=Status.FAILED)
-    earlier, now = run.read_config(), resolved(config)
-    if {**earlier, "run_dir": ""} != {**now, "run_dir": ""}:
+    if not is_same(config, run):
         raise UserError(
             f"{run.path} holds a job with other settings; give the sweep a new hydra.sweep.dir, or "
             "the overrides it had"

@@ -16,22 +16,14 @@ from omegaconf import DictConfig, open_dict
 from minigpt.command_lines import (
     MINIGPT_TRAIN,
     RUN_FOLDER,
-    display_path,
     hydra_value,
-    resume_command,
     train_program,
 )
 from minigpt.commands.limited_job import take_job_minutes
+from minigpt.commands.new_run import train_new
 from minigpt.commands.one_run import train
 from minigpt.commands.other_process import run_by_launcher
-from minigpt.commands.requeue import (
-    is_complete,
-    is_of_this_job,
-    noted_job,
-    requeue_if_asked,
-    words_of_this_job,
-)
-from minigpt.commands.start import with_start
+from minigpt.commands.requeue import requeue_if_asked, words_of_this_job
 from minigpt.commands.sweep import enter_sweep, release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
@@ -44,7 +36,7 @@ from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
 
 
-@tolerant_output()
+@tolerant_output(is_log=True)
 def main() -> None:
     """Train what the command line says; a resumed run takes its configuration from its folder."""
     share_cores()
@@ -118,34 +110,7 @@ def _start(config: DictConfig) -> float | None:
             return run_job(config, run, overrides, minutes)
         if minutes is not None:
             raise UserError("sweep.job_minutes limits the jobs of a sweep (-m); leave it out")
-        return _train_new(config, run, overrides)
-
-
-def _train_new(config: DictConfig, run: RunFolder, overrides: list[str]) -> float | None:
-    """Train in a folder that has no run yet, or whose run this SLURM job began.
-
-    Raises UserError where it has another.
-    """
-    try:
-        with run.claim():
-            if run.has_run and is_of_this_job(run):
-                if is_complete(run):
-                    print(f"{display_path(run.path)} is finished already", file=sys.stderr)
-                    return None
-                if run.last.exists():
-                    return train(resumed_config(run, []), run, overrides, resume=True)
-                run.empty()  # the job was stopped before there was anything to keep
-            if run.has_run:
-                raise UserError(
-                    f"{display_path(run.path)} already holds a run; continue it with: "
-                    f"{resume_command(run.path)}"
-                )
-            with noted_job(run):
-                return train(with_start(config, overrides), run, overrides, resume=False)
-    finally:
-        run.remove_if_empty()
-        if run.path.parent.parent == Path("outputs").resolve():
-            RunFolder(run.path.parent).remove_if_empty()
+        return train_new(config, run, overrides)
 
 
 def _resume(run: RunFolder, overrides: list[str]) -> None:
@@ -186,7 +151,7 @@ def train_run(overrides: Sequence[str] = (), folder: Path | str | None = None) -
         del config.hydra
     config.run_dir = str(run.path)
     with _as_command(words), stop_signals():
-        _train_new(config, run, [word for word in rest if not word.startswith("hydra.")])
+        train_new(config, run, [word for word in rest if not word.startswith("hydra.")])
     return run
 
 

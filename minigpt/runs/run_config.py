@@ -23,6 +23,11 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     return content
 
 
+def is_same(config: DictConfig, run: RunFolder) -> bool:
+    """True if a run was begun with this configuration, in whatever folder."""
+    return {**run.read_config(), "run_dir": ""} == {**resolved(config), "run_dir": ""}
+
+
 def parsed(overrides: list[str]) -> list[Override]:
     """Overrides as Hydra reads them."""
     return list(OverridesParser.create().parse_overrides(overrides))

@@ -5,6 +5,7 @@ last.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,15 @@ def write_record(part: Part, folder: Path, number: int) -> None:
 
 
 def delete_records(folder: Path) -> None:
-    """Once there is a manifest, the records are not needed any more."""
-    for path in folder.glob("part-*.json"):
-        path.unlink()
+    """Once there is a manifest, the records are not needed any more.
+
+    The first is deleted last, so that a start after a kill sees at once whether some are left.
+    """
+    if not _record_path(folder, 0).exists():
+        return
+    with suppress(OSError):  # they do no harm
+        for path in sorted(folder.glob("part-*.json"), reverse=True):
+            path.unlink(missing_ok=True)
 
 
 def has_finished_parts(folder: Path) -> bool:

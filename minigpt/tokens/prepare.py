@@ -25,7 +25,7 @@ from minigpt.tokens.making import making
 from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
 from minigpt.tokens.object_store import RemoteFolder, is_url
 from minigpt.tokens.open_text import open_text
-from minigpt.tokens.parts import Part, has_finished_parts
+from minigpt.tokens.parts import Part, delete_records, has_finished_parts
 from minigpt.tokens.pipeline import Piece, tokenized_here
 from minigpt.tokens.planting import plant, planting_problem
 from minigpt.tokens.progress import PreparationBar
@@ -103,6 +103,9 @@ def prepare(
                     note_other_origin(config, source)
                 _make(config, source, planted, digests, tokenizer, fingerprint, folder, engine)
                 made = True
+    # Here, since a start may be killed after it wrote the manifest.
+    delete_records(folder)
+    shutil.rmtree(_ranges(folder), ignore_errors=True)
     if remote is not None:
         remote.upload(folder)
     return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
@@ -148,7 +151,7 @@ def _make(
     Finished parts stay if this is stopped, but nothing stays if the text changed meanwhile or
     cannot be trained on.
     """
-    ranges = folder.with_name(f".{folder.name}.ranges").resolve()
+    ranges = _ranges(folder)
     try:
         with PreparationBar(source.bytes, config.max_tokens) as bar:
             recipe = Recipe(
@@ -166,7 +169,6 @@ def _make(
             shutil.rmtree(folder)
             raise UserError(problem)
         write_manifest(_manifest(parts, recipe, _sha256(planted.identity), fingerprint), folder)
-        shutil.rmtree(ranges, ignore_errors=True)
     except TextChangedError:
         shutil.rmtree(folder)
         shutil.rmtree(ranges, ignore_errors=True)
@@ -174,6 +176,11 @@ def _make(
     finally:
         if folder.is_dir() and not has_finished_parts(folder):
             shutil.rmtree(folder)
+
+
+def _ranges(folder: Path) -> Path:
+    """Where workers leave what a store is made of."""
+    return folder.with_name(f".{folder.name}.ranges").resolve()
 
 
 def _pieces(

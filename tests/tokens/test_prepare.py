@@ -404,6 +404,18 @@ def test_a_broken_record_of_a_part_is_made_again(tmp_path, corpus):
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
+def test_what_a_preparation_left_that_was_killed_at_its_end_is_removed(forty):
+    folder = prepare(forty()).store.folder
+    before = sorted(folder.parent.rglob("*"))
+    for number in range(2):
+        (folder / f"part-{number:05}.json").write_text("{}")
+    ranges = folder.with_name(f".{folder.name}.ranges")
+    ranges.mkdir()
+    (ranges / "00000.bin").touch()
+    assert not prepare(forty()).made
+    assert sorted(folder.parent.rglob("*")) == before
+
+
 def test_of_two_processes_one_makes_the_store_and_the_other_waits(tmp_path, corpus):
     hold = "from minigpt.tokens import prepare\nmake = prepare._make\n"
     hold += "def held(*a):\n    print('in', flush=True)\n    sys.stdin.readline()\n    make(*a)\n"

@@ -9,18 +9,31 @@ from lightning.pytorch.callbacks import Checkpoint
 from minigpt.errors import UserError
 from minigpt.runs.run_folder import RunFolder
 from minigpt.training.callbacks.metrics import Metrics
-from minigpt.training.lightning_seams import at_step_boundary
+from minigpt.training.lightning_seams import at_step_boundary, epoch_is_cut_short
 from minigpt.training.processes import agree_on_largest
 
 
 class BestCheckpoint(Checkpoint):
-    """Saves best.ckpt at each validation whose loss is the lowest so far."""
+    """Saves best.ckpt at each validation whose loss is the lowest so far.
+
+    After an epoch's last batch it waits for the epoch's end, so that a run which goes on from here
+    has that epoch in its record.
+    """
 
     def __init__(self, run_dir: str) -> None:
         self.path = RunFolder(run_dir).best
+        self._waits = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.sanity_checking and Metrics.of(trainer).last_validation_is_best:
+        if trainer.sanity_checking or not Metrics.of(trainer).last_validation_is_best:
+            return
+        self._waits = not epoch_is_cut_short(trainer)
+        if not self._waits:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._waits:
+            self._waits = False
             trainer.save_checkpoint(self.path)
 
 
