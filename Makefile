@@ -7,13 +7,16 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 # hatchling for minigpt, setuptools for what comes as source only.
 INSTALL = $(PIP) --no-build-isolation --editable
 
-.PHONY: train test lint docs bench
+.PHONY: train test soak lint docs bench
 
 train: .venv/.run ## make train ARGS="trainer=quick"
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/.dev ## make test ARGS="tests/model -x"
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+soak: .venv/.dev ## what takes too long for make test
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check
