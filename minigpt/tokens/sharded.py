@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from minigpt.errors import UserError
 from minigpt.tokens.manifest import Manifest
-from minigpt.tokens.object_store import ShardCache
+from minigpt.tokens.shard_cache import ShardCache
 
 REMAKE = "delete the folder and the store is made again"
 

@@ -10,7 +10,8 @@ from minigpt.errors import UserError
 from minigpt.json_text import parse_json
 from minigpt.tokens.document_list import StoredDocument, read_documents
 from minigpt.tokens.manifest import MANIFEST, VERSION, parse_manifest
-from minigpt.tokens.object_store import RemoteFolder, ShardCache
+from minigpt.tokens.object_store import RemoteFolder
+from minigpt.tokens.shard_cache import ShardCache
 from minigpt.tokens.sharded import REMAKE, Tokens, document_list_path, shard_path
 from minigpt.tokens.split import SPLITS
 

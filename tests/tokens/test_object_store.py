@@ -1,5 +1,6 @@
 """Token stores at a URL: the same batches, copied as they are needed, or refused in one line."""
 
+import errno
 import os
 import shutil
 import signal
@@ -14,10 +15,11 @@ import pytest
 
 from minigpt.batches.blocks import Blocks
 from minigpt.errors import UserError
-from minigpt.tokens import object_store
+from minigpt.tokens import shard_cache
 from minigpt.tokens.manifest import MANIFEST
-from minigpt.tokens.object_store import RemoteFolder, ShardCache
+from minigpt.tokens.object_store import RemoteFolder, explain_url_errors
 from minigpt.tokens.prepare import prepare
+from minigpt.tokens.shard_cache import ShardCache
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.store import open_remote_store
 from minigpt.tokens.writer import PART_TOKENS
@@ -131,7 +133,7 @@ def test_the_cache_keeps_its_size_and_what_was_opened_last(store, tmp_path):
         cache = ShardCache(RemoteFolder(url), tmp_path / "cache", 2 * size + 10)
         if number < 2:
             path = cache.fetch("train-00000.bin", shard["sha256"], size)
-            long_ago = time.time() - 2 * object_store.IN_USE_SECONDS + number
+            long_ago = time.time() - 2 * shard_cache.IN_USE_SECONDS + number
             os.utime(path, (long_ago, long_ago))
         else:
             cache.fetch("train-00000.bin", shard["sha256"], size)
@@ -148,7 +150,8 @@ def test_the_cache_keeps_its_size_and_what_was_opened_last(store, tmp_path):
 COPY = """
 import sys
 from pathlib import Path
-from minigpt.tokens.object_store import RemoteFolder, ShardCache
+from minigpt.tokens.object_store import RemoteFolder
+from minigpt.tokens.shard_cache import ShardCache
 url, root, name, sha256, size, slow = sys.argv[1:]
 cache = ShardCache(RemoteFolder(url), Path(root), 10**9)
 if slow == "slow":
@@ -204,6 +207,33 @@ def test_copies_are_made_in_the_background_once(store, tmp_path, monkeypatch):
     assert done.wait(30)
     assert (tokens.rows(np.array([0, 5]), 4) == before).all()
     assert made == ["train-00000.bin"]
+
+
+def test_a_full_disk_is_not_taken_for_a_fault_of_the_network(store, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    remote = open_remote_store(f"file://{store.folder}", tmp_path / "cache", LARGE)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"^cannot write .*: No space left on device; free some"):
+        next(remote.documents("train"))
+    assert copied(remote.folder) == {MANIFEST}
+
+
+def test_an_error_without_a_word_is_one_line():
+    with (
+        pytest.raises(UserError, match="^s3://tokens/x: TimeoutError; check the network$"),
+        explain_url_errors("s3://tokens/x"),
+    ):
+        raise TimeoutError
+
+
+def test_a_copy_that_is_deleted_is_no_empty_file(store, tmp_path):
+    remote = open_remote_store(f"file://{store.folder}", tmp_path / "cache", LARGE)
+    assert remote.verify() == []
+    (remote.folder / "train-00000.bin").unlink()
+    assert (remote.tokens("train")[:] == store.tokens("train")[:]).all()
+    assert remote.verify() == []  # it is copied again
 
 
 @pytest.mark.parametrize(
