@@ -123,6 +123,53 @@ def open_store(folder: str) -> dict[str, Any]:
     }
 
 
+def first_batch_from_bucket(url: str, cache: str) -> dict[str, Any]:
+    """Seconds from a configuration to a shuffled batch of a store in a bucket, and what it cost."""
+    from minigpt.batches.blocks import Blocks
+    from minigpt.batches.config import DataConfig
+    from minigpt.batches.loader import BlockBatches
+    from minigpt.config import build, compose_config
+    from minigpt.tokens.prepare import prepare
+
+    started = time.perf_counter()
+    config = compose_config(["data=store", f"data.files=[{url}]", f"data.cache={cache}"])
+    store = prepare(build(DataConfig, "data", config.data)).store
+    blocks = Blocks(store.tokens("train"), CONTEXT, CONTEXT, -100)
+    BlockBatches(blocks, BATCH, 1, 0, 1)[0]
+    seconds = time.perf_counter() - started
+    copied = sum(path.stat().st_size for path in Path(cache).rglob("*.bin"))
+    return {"seconds": seconds, "copied": copied}
+
+
+def measure_bucket(rounds: int, shards: int) -> list[dict[str, Any]]:
+    """First batches of a store of so many full shards from an S3 server on loopback."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    from minigpt.tokens.object_store import RemoteFolder
+
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_DEFAULT_REGION="us-east-1"
+    )
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ["AWS_ENDPOINT_URL_S3"] = f"http://{host}:{port}"
+    boto3.client("s3").create_bucket(Bucket="tokens")
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder, "store")
+        store.mkdir()
+        write_sparse_store(store, shards)
+        RemoteFolder("s3://tokens/store").upload(store)
+    measured = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            url = "s3://tokens/store"
+            measured.append(run_script(__file__, "bucket", url, cache, folder=cache))
+    server.stop()
+    return measured
+
+
 def page(
     speeds: dict[int, list[float]],
     steps: int,
@@ -167,13 +214,28 @@ batch, with the check of all files' sizes, then {batch * 1e3:.2f} ms for each fu
 """
 
 
+def bucket_section(in_bucket: list[dict[str, Any]], bucket_shards: int) -> str:
+    return f"""
+## A text in a bucket
+
+A store of {bucket_shards * 2 * SHARD_TOKENS / 1e9:.1f} GB in {bucket_shards} shards on an S3 server
+on loopback, and an empty cache: {spread([each["seconds"] for each in in_bucket])} s from the
+configuration to the first shuffled batch of {BATCH} blocks, without the import of torch. By then
+{spread([each["copied"] / 1e6 for each in in_bucket], ",.0f")} MB were copied.
+"""
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["bucket"]:
+        print_result(first_batch_from_bucket(*sys.argv[2:]))
+        return
     if sys.argv[1:2] == ["open"]:
         print_result(open_store(sys.argv[2]))
         return
     parser = argument_parser(__doc__, rounds=3)
     parser.add_argument("--tokens", type=float, default=4e5, help="that each run trains on")
     parser.add_argument("--shards", type=int, default=10_000, help="of ten million tokens each")
+    parser.add_argument("--bucket-shards", type=int, default=50, help="of the store in a bucket")
     parser.add_argument("--steps", type=int, default=20, help="of the runs with divided weights")
     args = parser.parse_args()
     speeds: dict[int, list[float]] = {1: [], 2: []}
@@ -187,9 +249,11 @@ def main() -> None:
         opened = [run_script(__file__, "open", folder, folder=folder) for _ in range(args.rounds)]
     with tempfile.TemporaryDirectory() as folder:
         differences = divided_weights(Path(folder), args.steps)
-    results = {"speeds": speeds, "differences": differences, "opened": opened}
+    in_bucket = measure_bucket(args.rounds, args.bucket_shards)
+    results = {"speeds": speeds, "differences": differences, "opened": opened, "bucket": in_bucket}
     print(json.dumps(results), file=sys.stderr)
-    publish("scale", page(speeds, args.steps, differences, opened, args.shards), args.stdout)
+    text = page(speeds, args.steps, differences, opened, args.shards)
+    publish("scale", text + bucket_section(in_bucket, args.bucket_shards), args.stdout)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def train(
         from minigpt.reports.run_report import print_report
         from minigpt.reproductions.all_reports import REPRODUCTIONS
         from minigpt.runs.summary import Status
-        from minigpt.training.build import build_run
+        from minigpt.training.build import build_run, run_mirror
         from minigpt.training.callbacks.hparams import TensorBoardHparams
         from minigpt.training.callbacks.metrics import Metrics
         from minigpt.training.callbacks.run_summary import RunSummary
@@ -81,8 +81,13 @@ def train(
         # Until now all that this process knew was that it lost the connection.
         summary.on_exception(trainer, parts.lit, error)
         raise
+    finally:
+        if is_first(trainer) and (mirror := run_mirror(config)) is not None:
+            mirror.update()
     if is_first(trainer):
         print_report(run, REPRODUCTIONS)
+        if mirror is not None:
+            print(f"copy     {mirror.remote.url}")
     return best.val_bits_per_byte if (best := Metrics.of(trainer).best) else None
 
 

@@ -34,6 +34,7 @@ from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import parsed, resumed_config
 from minigpt.runs.run_folder import RunFolder
 from minigpt.signals import Interrupted, stop_signals
+from minigpt.text.paths import is_url
 
 
 @tolerant_output(is_log=True)
@@ -45,9 +46,9 @@ def main() -> None:
         if asks_for_help(arguments):
             print(help_text([word for word in arguments if word not in HELP]))
             return
-        folder, overrides = _split_resume(arguments)
-        if folder is not None:
-            _resume(RunFolder(folder.resolve()), overrides)
+        run, overrides = _split_resume(arguments)
+        if run is not None:
+            _resume(run, overrides)
         else:
             _check_options(arguments)
             sys.argv[1:] = words_of_this_job(arguments)
@@ -57,8 +58,8 @@ def main() -> None:
                 release_sweep()
 
 
-def _split_resume(arguments: list[str]) -> tuple[Path | None, list[str]]:
-    """The folder that the last `resume=` names, and the arguments without `resume=`.
+def _split_resume(arguments: list[str]) -> tuple[RunFolder | None, list[str]]:
+    """The run that the last `resume=` names, and the arguments without `resume=`.
 
     The value is taken as it is: a path may hold what Hydra's grammar does not allow. None for
     `resume=null`. Raises UserError for `resume=` alone.
@@ -69,7 +70,12 @@ def _split_resume(arguments: list[str]) -> tuple[Path | None, list[str]]:
     if not values[-1]:
         raise UserError("resume= is empty; name a run folder: resume=outputs/NAME/RUN")
     overrides = [word for word in arguments if not word.lstrip("+").startswith("resume=")]
-    return Path(values[-1]), overrides
+    if is_url(values[-1]):
+        # Imported only now, since few runs have a copy.
+        from minigpt.runs.mirror import fetch_run
+
+        return fetch_run(values[-1], Path("outputs")), overrides
+    return RunFolder(Path(values[-1]).resolve()), overrides
 
 
 def _check_options(arguments: list[str]) -> None:
@@ -137,12 +143,11 @@ def train_run(overrides: Sequence[str] = (), folder: Path | str | None = None) -
     """
     resumed, rest = _split_resume([*overrides])
     if resumed is not None and folder is not None:
-        raise UserError(f"resume={resumed}: a resumed run keeps its folder; leave out folder")
+        raise UserError(f"resume={resumed.path}: a resumed run keeps its folder; leave out folder")
     if resumed is not None:
-        run = RunFolder(resumed.resolve())
         with _as_command(overrides), stop_signals():
-            _resume(run, rest)
-        return run
+            _resume(resumed, rest)
+        return resumed
     words = rest if folder is None else [*rest, f"{RUN_FOLDER}={hydra_value(str(folder))}"]
     config = compose_config(words, hydra_too=True)
     run = RunFolder(Path(config.hydra.run.dir).resolve())

@@ -18,8 +18,9 @@ from minigpt.runs.run_folder import RunFolder, find_run_folders
 from minigpt.runs.summary import HeldOutText, Status, Summary
 
 # Keys that do not affect training: where a run writes and what it shows.
-PLUMBING = ("name", "run_dir", "resume", "callbacks.", "logger.", "data.root",
-            "data.eval_batch_size", "trainer.log_every_n_steps", "trainer.enable_")  # fmt: skip
+PLUMBING = ("name", "run_dir", "resume", "mirror", "callbacks.", "logger.", "data.root",
+            "data.cache", "data.eval_batch_size", "trainer.log_every_n_steps",
+            "trainer.enable_")  # fmt: skip
 
 Point = tuple[float, float, float, float]  # step, tokens, seconds of training, value
 

@@ -13,6 +13,11 @@ def user_path(text: str) -> Path:
     return Path(text) if Path(text).exists() else Path(os.path.expanduser(text))
 
 
+def is_url(text: str) -> bool:
+    """True for s3://..., file://... and the like."""
+    return "://" in text
+
+
 def expand(key: str, patterns: Sequence[str]) -> list[Path]:
     """The files that paths and globs name, in order, each once.
 

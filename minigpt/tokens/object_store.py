@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from minigpt.atomic_file import WAY_OUT, explain_disk_errors
 from minigpt.errors import UserError
@@ -15,11 +15,6 @@ from minigpt.tokens.manifest import MANIFEST
 # The extra with the package of a scheme that fsspec does not bring.
 EXTRAS = {"s3": "s3", "s3a": "s3"}
 COPY_BYTES = 1 << 22
-
-
-def is_url(text: str) -> bool:
-    """True for s3://..., file://... and the like."""
-    return "://" in text
 
 
 @contextmanager
@@ -128,6 +123,24 @@ class RemoteFolder:
                 os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)
+
+    def put(self, name: str, file: BinaryIO, size: int) -> None:
+        """Copy the next `size` bytes of an open file there."""
+        files, path = self._open()
+        with explain_url_errors(f"{self.url}/{name}"), files.open(f"{path}/{name}", "wb") as remote:
+            while size and (content := file.read(min(size, COPY_BYTES))):
+                remote.write(content)
+                size -= len(content)
+
+    def write(self, name: str, content: bytes) -> None:
+        files, path = self._open()
+        with explain_url_errors(f"{self.url}/{name}"):
+            files.pipe_file(f"{path}/{name}", content)
+
+    def remove(self, name: str) -> None:
+        files, path = self._open()
+        with explain_url_errors(f"{self.url}/{name}"):
+            files.rm_file(f"{path}/{name}")
 
     def upload(self, folder: Path) -> None:
         """Copy a local folder there, its manifest last: before that it is no store."""

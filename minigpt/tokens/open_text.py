@@ -5,10 +5,10 @@ from pathlib import Path
 from minigpt.errors import UserError
 from minigpt.text.file_digests import FileDigests
 from minigpt.text.open_source import open_source
-from minigpt.text.paths import user_path
+from minigpt.text.paths import is_url, user_path
 from minigpt.text.source import Source
 from minigpt.tokens.config import CorpusConfig
-from minigpt.tokens.object_store import is_url, local_root
+from minigpt.tokens.object_store import local_root
 
 
 def open_text(config: CorpusConfig) -> tuple[Path, FileDigests, Source]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minigpt.errors import UserError
 from minigpt.text.file_digests import FileDigests, TextChangedError
 from minigpt.text.opening import BytesRead
-from minigpt.text.paths import user_path
+from minigpt.text.paths import is_url, user_path
 from minigpt.text.source import Source
 from minigpt.tokens.choose_tokenizer import (
     check_store_tokenizer,
@@ -23,7 +23,7 @@ from minigpt.tokens.choose_tokenizer import (
 from minigpt.tokens.config import CorpusConfig
 from minigpt.tokens.making import making
 from minigpt.tokens.manifest import MANIFEST, VERSION, Manifest
-from minigpt.tokens.object_store import RemoteFolder, is_url
+from minigpt.tokens.object_store import RemoteFolder
 from minigpt.tokens.open_text import open_text
 from minigpt.tokens.parts import Part, delete_records, has_finished_parts
 from minigpt.tokens.pipeline import Piece, tokenized_here

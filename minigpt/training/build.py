@@ -19,6 +19,9 @@ from minigpt.config import build, plain
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPTConfig, count_parameters
 from minigpt.model.loss import check_method, check_smoothing, has_bfloat16_instructions
+from minigpt.runs.mirror import RunMirror
+from minigpt.runs.run_folder import RunFolder
+from minigpt.text.paths import is_url
 from minigpt.tokens.tokenizer import Tokenizer
 from minigpt.training.budget import BudgetConfig, apply_budget
 from minigpt.training.callbacks.finite_watch import FiniteWatch
@@ -169,7 +172,7 @@ def make_trainer(
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
     callbacks = [Metrics(), FiniteWatch(), *callbacks]
     quieten_lightning()
-    environment = find_environment()
+    environment, mirror = find_environment(), run_mirror(cfg)
     if arguments.get("strategy") == "fsdp2":
         arguments["strategy"] = ShardedStrategy()
     try:
@@ -179,7 +182,7 @@ def make_trainer(
             logger=loggers,
             enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
             enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
-            plugins=[DurableCheckpointIO(), environment],
+            plugins=[DurableCheckpointIO(mirror), environment],
             default_root_dir=cfg.run_dir,
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
@@ -190,6 +193,16 @@ def make_trainer(
         raise UserError(f"trainer.{key}={arguments[key]}: {line}") from None
     leave_signals_alone(trainer)
     return trainer, compile_blocks
+
+
+def run_mirror(cfg: DictConfig) -> RunMirror | None:
+    """What keeps a copy of the run's folder, if the configuration asks for one."""
+    base = cfg.get("mirror")
+    if base is None:
+        return None
+    if not isinstance(base, str) or not is_url(base):
+        raise UserError(f"mirror={base} is not a URL; name one such as s3://bucket/runs")
+    return RunMirror(RunFolder(cfg.run_dir), base)
 
 
 def _multiplies_bfloat16(accelerator: str) -> bool:

@@ -8,6 +8,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from minigpt.atomic_file import replace_file
 from minigpt.runs.checkpoints import check_whole, read_checkpoint, remove_old_shards
+from minigpt.runs.mirror import RunMirror
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -18,6 +19,11 @@ class DurableCheckpointIO(TorchCheckpointIO):
     is not what was written; the old one stays.
     """
 
+    def __init__(self, mirror: RunMirror | None = None) -> None:
+        """mirror: gets a copy of the run folder after each checkpoint."""
+        super().__init__()
+        self.mirror = mirror
+
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
@@ -26,6 +32,8 @@ class DurableCheckpointIO(TorchCheckpointIO):
             file.flush()
             check_whole(Path(file.name))
         remove_old_shards(Path(path), checkpoint)
+        if self.mirror is not None:
+            self.mirror.update()
 
     def load_checkpoint(
         self,
