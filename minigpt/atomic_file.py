@@ -23,7 +23,7 @@ def replace_file(path: Path, way_out: str = WAY_OUT) -> Iterator[BinaryIO]:
     with explain_disk_errors(path, way_out):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            with open_new(partial) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -37,6 +37,12 @@ def write_file(path: Path, content: str | bytes, way_out: str = WAY_OUT) -> None
     """Replace a file's content in one step; text is written as UTF-8."""
     with replace_file(path, way_out) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a new file to write; what stands there is removed, and never written through a link."""
+    path.unlink(missing_ok=True)
+    return path.open("x+b")
 
 
 def sync_folder(folder: Path) -> None:

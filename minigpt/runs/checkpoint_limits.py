@@ -16,14 +16,14 @@ from minigpt.errors import UserError
 STRUCTURE = "data.pkl"
 STRUCTURE_BYTES = 32 << 20
 
-MOST_VALUES = 5_000_000  # of numbers, texts and tensors; lists that name each other can hold more
+MOST_VALUES = 1_000_000  # of numbers, texts and tensors; lists that name each other can hold more
 DEEPEST = 100  # dicts and lists in one another
 LARGEST_INT = 2**63
 
 # All that torch.save writes of plain values and tensors. torch would also make, for example, a
 # bytearray of any size that a file names.
 CLASSES = re.compile(
-    r"collections (OrderedDict|Counter|defaultdict)|builtins (set|complex)|_codecs encode"
+    r"collections (OrderedDict|Counter)|(builtins|__builtin__) (set|complex)|_codecs encode"
     r"|torch (\w+Storage|Size|device|b?float\d+\w*|complex\d+|u?int\d+|bool)"
     r"|torch.storage UntypedStorage"
     r"|torch._utils _rebuild_(tensor_v2|tensor_v3|parameter)"

@@ -77,8 +77,15 @@ class RunFolder:
     def claim(self) -> Iterator[None]:
         """Hold the folder for this process; the lock of a process that died does not count.
 
-        Raises UserError where another process holds it, or the folder cannot be written.
+        Raises UserError where another process holds it, or the folder cannot be written, or has
+        links through which a run would write elsewhere.
         """
+        for path in [*self.path.glob("*"), *self.checkpoints.glob("*")]:
+            if path.is_symlink():
+                raise UserError(
+                    f"{path} is a link, and a run writes in its own folder only; put what it "
+                    "stands for in its place, or remove it"
+                )
         with explain_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._lock)
@@ -139,7 +146,7 @@ class RunFolder:
             raise UserError(
                 f"{self.config} cannot be read ({kind}); name the folder of a run"
             ) from None
-        if not isinstance(content, dict) or not content.keys() >= SECTIONS:
+        if not isinstance(content, dict) or not _has_sections(content):
             raise UserError(f"{self.config} is not the configuration of a minigpt run")
         return {str(key): value for key, value in content.items()}
 
@@ -223,6 +230,11 @@ def _configured_folders(place: Path) -> Iterator[tuple[Path, bool]]:
             yield folder, False
         else:
             yield folder, True
+
+
+def _has_sections(content: dict[Any, Any]) -> bool:
+    parts = [content.get(group) or {} for group in ("callbacks", "logger")]
+    return all(isinstance(section, dict) for section in [*map(content.get, SECTIONS), *parts])
 
 
 class _NotPlainError(ValueError):

@@ -27,7 +27,8 @@ class DurableFile:
         """writer: names one of several processes that may write the same file."""
         self.path = path
         self.partial = path.with_name(f"{path.name}{writer}.partial")
-        self.file = self.partial.open("wb", buffering=0)
+        self.partial.unlink(missing_ok=True)
+        self.file = self.partial.open("xb", buffering=0)  # never through a link
         self.sha256 = hashlib.sha256()
         self.size = 0
         self.buffer = bytearray()
@@ -83,7 +84,8 @@ class LongDocument:
 
     def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
         self.path = folder / "long-document.partial"
-        self.file = self.path.open("w+b", buffering=0)
+        self.path.unlink(missing_ok=True)
+        self.file = self.path.open("x+b", buffering=0)
         self.dtype = dtype
 
     def add(self, ids: Ids) -> None:

@@ -1,17 +1,16 @@
 """The manifest of a token store: what it holds and where that came from, checked on reading."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from minigpt.errors import check_types
+from minigpt.tokens.record_check import check_record
 from minigpt.tokens.split import SPLITS
 from minigpt.tokens.tokenizer import id_dtype
 
 VERSION = 3
 MANIFEST = "manifest.json"
-LARGEST_COUNT = 2**63
 
 # What the store carries of a tokenizer that no package has, by the first word of its name.
 _TABLES = {"char": ["alphabet"], "bpe": ["merged"]}
@@ -53,16 +52,16 @@ def parse_manifest(content: dict[str, Any]) -> Manifest:
     if manifest.shards.keys() != set(SPLITS):
         raise ValueError("it has other splits than train, val and test")
     for counts in (manifest.tokens, manifest.documents):
-        _check_record(counts, "a split", counts=SPLITS)
+        check_record(counts, "a split", counts=SPLITS)
     for split in SPLITS:
         _check_shards(manifest.shards[split], split)
         if sum(shard["tokens"] for shard in manifest.shards[split]) != manifest.tokens[split]:
             raise ValueError(f"the shards of {split} do not add up to its tokens")
     for name, domain in manifest.domains.items():
-        _check_record(domain, f"domain {name}", counts=("documents", "tokens"))
-    _check_record(manifest.longest, "longest", texts=("name",), counts=("tokens",))
+        check_record(domain, f"domain {name}", counts=("documents", "tokens"))
+    check_record(manifest.longest, "longest", texts=("name",), counts=("tokens",))
     counted = {"duplicates": manifest.duplicates, "empty": manifest.empty}
-    _check_record(counted, "it", counts=counted)
+    check_record(counted, "it", counts=counted)
     if len(manifest.held_out) != 2 or not all(0 <= share <= 1 for share in manifest.held_out):
         raise ValueError("held_out is not two shares between 0 and 1")
     _check_tokenizer(manifest)
@@ -74,31 +73,14 @@ def _check_shards(shards: Any, split: str) -> None:
         raise ValueError(f"the shards of {split} are not a list")
     for shard in shards:
         place = f"a shard of {split}"
-        _check_record(shard, place, ("sha256", "list_sha256"), ("tokens", "list_bytes"))
+        check_record(shard, place, ("sha256", "list_sha256"), ("tokens", "list_bytes"))
 
 
 def _check_tokenizer(manifest: Manifest) -> None:
     table = _TABLES.get(str(manifest.tokenizer.get("name")).partition("-")[0], [])
     texts = ("name", "fingerprint", *table)
-    _check_record(manifest.tokenizer, "tokenizer", texts, ("n_vocab",))
+    check_record(manifest.tokenizer, "tokenizer", texts, ("n_vocab",))
     if not 0 <= manifest.largest_id < manifest.tokenizer["n_vocab"]:
         raise ValueError("its largest id is outside its tokenizer's vocabulary")
     if manifest.dtype != id_dtype(manifest.tokenizer["n_vocab"] - 1).name:
         raise ValueError(f"its ids cannot be {manifest.dtype}")
-
-
-def _check_record(
-    record: Any, place: str, texts: Iterable[str] = (), counts: Iterable[str] = ()
-) -> None:
-    """Raises ValueError unless a record has these texts and these numbers of things."""
-    if not isinstance(record, dict):
-        raise ValueError(f"{place} is not a record")
-    for key in (*texts, *counts):
-        if key not in record:
-            raise ValueError(f"{place} has no {key}")
-    for key in texts:
-        if not isinstance(record[key], str):
-            raise ValueError(f"{place} has a {key} that is not text")
-    for key in counts:
-        if type(record[key]) is not int or not 0 <= record[key] < LARGEST_COUNT:
-            raise ValueError(f"{place} has a {key} that is not a count")

@@ -5,6 +5,7 @@ last.
 """
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,8 +14,15 @@ from typing import Any
 from minigpt.atomic_file import write_file
 from minigpt.json_text import parse_json
 from minigpt.tokens.durable import DISK_WAY_OUT
+from minigpt.tokens.record_check import check_record
 from minigpt.tokens.sharded import document_list_path, shard_path
 from minigpt.tokens.split import SPLITS
+
+# Of every file that a preparation writes.
+FILES = re.compile(
+    r"\.?((train|val|test)-\d{5,}\.(bin|jsonl)|part-\d{5,}\.json|manifest\.json)(\.partial)?"
+    r"|long-document\.partial"
+)
 
 
 @dataclass
@@ -58,7 +66,10 @@ def has_finished_parts(folder: Path) -> bool:
 
 
 def finished_parts(folder: Path, itemsize: int) -> list[Part]:
-    """The records of the parts that an earlier start finished. All other files are deleted."""
+    """The records of the parts that an earlier start finished.
+
+    All other files of stores are deleted; what no preparation writes stays.
+    """
     parts: list[Part] = []
     keep = set()
     while (path := _record_path(folder, len(parts))).exists():
@@ -66,6 +77,7 @@ def finished_parts(folder: Path, itemsize: int) -> list[Part]:
         lists = {split: document_list_path(folder, split, len(parts)) for split in SPLITS}
         try:
             part = Part(**parse_json(path.read_text()))
+            _check(part)
             sizes = {
                 **{path: part.tokens[split] * itemsize for split, path in shards.items()},
                 **{path: part.lists[split]["bytes"] for split, path in lists.items()},
@@ -77,9 +89,27 @@ def finished_parts(folder: Path, itemsize: int) -> list[Part]:
         keep |= {path, *sizes}
         parts.append(part)
     for path in folder.iterdir():
-        if path not in keep:
+        if path not in keep and FILES.fullmatch(path.name):
             path.unlink()
     return parts
+
+
+def _check(part: Part) -> None:
+    """Raises ValueError unless a record that was read has the types that were written."""
+    numbers = {name: getattr(part, name) for name in ("read", "duplicates", "planted", "empty",
+                                                      "largest_id")}  # fmt: skip
+    check_record(numbers, "it", counts=numbers)
+    for counts in (part.tokens, part.documents):
+        check_record(counts, "a split", counts=SPLITS)
+    check_record(part.sha256, "sha256", texts=SPLITS)
+    check_record(part.lists, "lists")
+    for split in SPLITS:
+        check_record(part.lists[split], "a list", texts=("sha256",), counts=("bytes",))
+    check_record(part.domains, "domains")
+    for name, domain in part.domains.items():
+        check_record(domain, name, counts=("documents", "tokens"))
+    check_record(part.left_out, "left_out", counts=("documents", "tokens"))
+    check_record(part.longest, "longest", texts=("name",), counts=("tokens",))
 
 
 def _record_path(folder: Path, number: int) -> Path:

@@ -37,6 +37,18 @@ TRUSTED = {
     "lightning.pytorch.callbacks.Timer",
 }
 
+# The keys of a part that name where it writes. In a run's config.yaml that is its own folder.
+FOLDERS = ("run_dir", "folder", "save_dir")
+# All keys of the loggers that a run's config.yaml alone may set: others name servers and folders.
+LOGGER_KEYS = {
+    "TensorBoardLogger": {"save_dir", "name", "version", "default_hp_metric"},
+    "WandbLogger": {"save_dir", "project", "name", "offline", "tags", "notes", "group"},
+    "MLFlowLogger": {"experiment_name", "run_name", "tracking_uri"},
+}
+# Keys of `trainer` with which Lightning would write elsewhere or take in other code.
+OTHER_PLACES = ("default_root_dir", "plugins", "profiler", "logger", "callbacks")
+LOCAL_MLFLOW = "sqlite:///outputs/mlflow.db"  # as conf/logger/mlflow.yaml has it
+
 # Loggers whose package is not installed with minigpt, and the extra that brings it.
 EXTRAS = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 
@@ -65,21 +77,52 @@ def _make(key: str, node: Any) -> Any:
 
 
 def refuse_unknown_parts(config: Any, typed: Sequence[str], path: Path) -> None:
-    """Raises UserError for a part of a run's config.yaml that is not of TRUSTED classes.
+    """Raises UserError for a part of a run's config.yaml that is not of TRUSTED classes, or that
+    would write outside the run's folder or send what it learns elsewhere.
 
     The folder may be another's, and making a part runs what it names. typed: the keys that this
-    start's user set; a part that they name themselves is theirs.
+    start's user set; a part or place that they name themselves is theirs.
     """
     for group in ("callbacks", "logger"):
         for name, node in (plain(config.get(group)) or {}).items():
             key = f"{group}.{name}"
             target = node.get("_target_") if isinstance(node, dict) else node
-            targets = {*TRUSTED, target} if f"{key}._target_" in typed else TRUSTED
-            if key in typed or (isinstance(node, dict) and _is_plain(node, targets)):
+            is_named = f"{key}._target_" in typed
+            targets = {*TRUSTED, target} if is_named else TRUSTED
+            if key in typed:
                 continue
+            if not isinstance(node, dict) or not _is_plain(node, targets):
+                raise UserError(
+                    f"{path}: {key} names {target}, which a resume would run; if it is yours, say "
+                    f"so again with '{key}._target_={target}', else leave this folder alone"
+                )
+            if not is_named:
+                _refuse_other_places(key, node, typed, path)
+    for key in OTHER_PLACES:
+        if config.trainer.get(key) is not None and f"trainer.{key}" not in typed:
             raise UserError(
-                f"{path}: {key} names {target}, which a resume would run; if it is yours, say so "
-                f"again with '{key}._target_={target}', else leave this folder alone"
+                f"{path}: trainer.{key}={config.trainer[key]} is not part of a run's own "
+                f"configuration; if it is yours, say so again, else leave this folder alone"
+            )
+
+
+def _refuse_other_places(key: str, node: dict[str, Any], typed: Sequence[str], path: Path) -> None:
+    run_dir, logger = str(path.parent), str(node["_target_"]).rpartition(".")[2]
+    keys = LOGGER_KEYS.get(logger)
+    names = ("name", "version") if logger == "TensorBoardLogger" else ()  # of folders
+    for name, value in node.items():
+        if f"{key}.{name}" in typed or name == "_target_":
+            continue
+        is_within = (
+            (keys is None or name in keys)
+            and (name not in FOLDERS or value == run_dir)
+            and (name not in names or Path(str(value)).name == str(value or ""))
+            and (name != "tracking_uri" or value == LOCAL_MLFLOW)
+        )
+        if not is_within:
+            raise UserError(
+                f"{path}: {key}.{name}={value} leads out of the run's folder; if it is yours, say "
+                f"so again with '{key}.{name}=...', else leave this folder alone"
             )
 
 

@@ -15,6 +15,9 @@ _DECODABLE = re.compile(
 LONGEST_UNIT = 12  # bytes: two escapes that make a surrogate pair
 _TOKEN = re.compile(rb"\s*([{}\[\],:\"]|[^\s{}\[\],:\"]+)")
 
+LONGEST_KEY = 1 << 20  # characters
+DEEPEST = 1000  # brackets in one another
+
 
 class LongRecord:
     """A JSON object in a stream of bytes.
@@ -40,7 +43,7 @@ class LongRecord:
             if token == b'"':
                 string = self._string()
                 if len(open_brackets) == 1 and is_key:
-                    key = "".join(string)
+                    key = _joined_key(string)
                     if has_field and key == field:
                         raise ValueError(f"its field {field!r} is there twice")
                 elif len(open_brackets) == 1 and key == field:
@@ -51,6 +54,8 @@ class LongRecord:
                         pass
             elif token in (b"{", b"["):
                 open_brackets.append(token)
+                if len(open_brackets) > DEEPEST:
+                    raise ValueError("it is nested too deeply")
             elif token in (b"}", b"]"):
                 if open_brackets.pop() + token not in (b"{}", b"[]"):
                     raise ValueError(f"a {token.decode()} that closes nothing")
@@ -83,6 +88,7 @@ class LongRecord:
     def _token(self) -> bytes:
         # A number may go on in bytes that are not read yet; only brackets and strings matter here.
         while (match := _TOKEN.match(self._buffer, self._at)) is None:
+            self._at = len(self._buffer)  # all of it is white space
             self._more()
         self._at = match.end()
         return match[1]
@@ -102,3 +108,13 @@ class LongRecord:
                 where = self._buffer[self._at : self._at + LONGEST_UNIT]
                 raise ValueError(f"cannot be decoded: {where!r}")
             self._more()
+
+
+def _joined_key(pieces: Iterator[str]) -> str:
+    """The name of a field. Raises ValueError for one that is longer than any."""
+    key = ""
+    for piece in pieces:
+        key += piece
+        if len(key) > LONGEST_KEY:
+            raise ValueError(f"a field's name has more than {LONGEST_KEY:,} characters")
+    return key
