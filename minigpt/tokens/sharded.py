@@ -4,6 +4,7 @@ Shapes: B rows.
 """
 
 import mmap
+import resource
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
@@ -45,7 +46,9 @@ class Tokens:
         self._dtype = np.dtype(manifest.dtype)
         self._largest_id = manifest.largest_id
         self._ends = list(accumulate(shard["tokens"] for shard in manifest.shards[split]))
-        self._open: dict[int, Ids] = {}  # the shards that were read so far
+        _allow_open_files(len(self._ends))
+        # The shards that were read so far: the file in memory, and its ids.
+        self._open: dict[int, tuple[mmap.mmap, Ids]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the mapped shards, which pickle would copy whole; the copy maps them again."""
@@ -68,8 +71,12 @@ class Tokens:
             if hasattr(mmap, "MADV_RANDOM"):
                 # Blocks lie far apart: reading ahead would be a hundred times the work.
                 content.madvise(mmap.MADV_RANDOM)
-            self._open[number] = np.frombuffer(content, self._dtype)
-        return self._open[number]
+            self._open[number] = content, np.frombuffer(content, self._dtype)
+        content, ids = self._open[number]
+        if content.size() < len(content):  # to read what is gone would be SIGBUS
+            path = shard_path(self._folder, self._split, number)
+            raise UserError(f"{path} was cut short while it was read; {REMAKE}")
+        return ids
 
     def _remote(self, parts: list[tuple[int, int, int]]) -> list[Ids]:
         """(shard, first, end) of some parts of it -> their ids, read from where the store is."""
@@ -131,3 +138,10 @@ class Tokens:
                 f"{self._largest_id}: the file is damaged (minigpt inspect {self._folder} --verify "
                 f"says which); {REMAKE}"
             )
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise this process's limit of open files where so many shards, a file each, come near it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if count > soft // 2 and soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -36,6 +36,20 @@ state, metrics, summary, stores and reports; of times only that they are there).
 
 """
 
+TAIL = """
+*killed*, *one line*, *no matter*: how the command ended that was failed. *faults*: points that were
+not survived. *s*: seconds on a core that others used as well.
+
+Beside single calls ([test_disk.py](../../tests/faults/test_disk.py)), a run was put on a file
+system that is full at three sizes and then made larger, on one that became read-only, under a
+limit on the size of files (`ulimit -f`) and of memory (`ulimit -v`). Its folder was removed, a
+process of its loader killed, its output led to `/dev/full`. Each ends in one line with code 2, or
+goes on where only the log is lost.
+
+Not tried: a power cut, for which the calls of fsync stand; network file systems; errors that only
+`close` tells.
+"""
+
 
 def main():
     """Fail all, write the page."""
@@ -52,7 +66,7 @@ def main():
                 print(fault[:2000], flush=True)
             faults.clear()
     if not args.only:
-        PAGE.write_text(HEAD + table(rows), "utf-8")
+        PAGE.write_text(HEAD + table(rows) + TAIL, "utf-8")
 
 
 def row(scenario, repeats, faults):

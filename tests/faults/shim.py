@@ -88,8 +88,10 @@ class _Audited:
         if self._armed is None:
             return
         below, kind, at, action, lasting = self._armed
-        path = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fsdecode(path)
-        path = os.path.abspath(path)
+        if isinstance(path, int):
+            path = f"/proc/self/fd/{path}"
+            path = os.readlink(path) if os.path.islink(path) else ""
+        path = os.path.abspath(os.fsdecode(path))
         if path != below and not path.startswith(below + os.sep):
             return
         self.trace.append(f"{call} {path[len(below) :]}")

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 from tests.faults.shim import shim
@@ -136,6 +137,7 @@ def main():
     import torch
 
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork")
     for name in IMPORTED:
         importlib.import_module(name)
     signal.signal(signal.SIGALRM, too_long)

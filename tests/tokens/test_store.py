@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 
 import numpy as np
 import pytest
@@ -56,6 +57,32 @@ def test_a_missing_shard_is_refused(store):
     (store / "train-00001.bin").unlink()
     with pytest.raises(UserError, match="train-00001.bin is missing; delete the folder"):
         TokenStore(store)
+
+
+def test_a_shard_that_is_cut_short_while_it_is_read_is_one_line(store):
+    tokens = TokenStore(store).tokens("train")
+    assert tokens[:3].tolist() == [0, 1, 2]
+    (store / "train-00000.bin").write_bytes(b"")  # to read on would end the process with SIGBUS
+    for read in (lambda: tokens[:3], lambda: tokens.rows(np.array([0]), 3)):
+        with pytest.raises(UserError, match="train-00000.bin was cut short while it was read; del"):
+            read()
+
+
+def test_a_shard_that_is_deleted_while_the_store_is_open_is_one_line(store):
+    tokens = TokenStore(store).tokens("train")
+    (store / "train-00001.bin").unlink()
+    with pytest.raises(UserError, match=r"train-00001.bin cannot be read \(No such file"):
+        tokens[:]
+
+
+def test_a_store_of_more_shards_than_the_limit_of_open_files_is_read(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    store = write_store(tmp_path, *([i % 9] for i in range(150)))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (120, limits[1]))
+        assert store.tokens("train")[:].tolist() == [i % 9 for i in range(150)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_flipped_byte_is_found_by_its_hash(store):
