@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from minigpt.errors import UserError, causes
 
+HALF_WRITTEN = ".partial"
 WAY_OUT = "free some space or choose a folder that can be written"
 
 
@@ -19,7 +20,7 @@ def replace_file(path: Path, way_out: str = WAY_OUT) -> Iterator[BinaryIO]:
     The content goes to a sibling file, which is synced and then renamed: after a crash `path` has
     either its old content or all of the new. Raises UserError where the disk refuses.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}{HALF_WRITTEN}")
     with explain_disk_errors(path, way_out):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +32,11 @@ def replace_file(path: Path, way_out: str = WAY_OUT) -> Iterator[BinaryIO]:
         finally:
             partial.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def is_half_written(path: Path) -> bool:
+    """True for a file that a kill left in the place of a whole one; no reader takes it."""
+    return path.name.startswith(".") and path.name.endswith(HALF_WRITTEN)
 
 
 def write_file(path: Path, content: str | bytes, way_out: str = WAY_OUT) -> None:

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
     MissingConfigException,
     OverrideParseException,
 )
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from minigpt.atomic_file import WAY_OUT
@@ -85,8 +87,15 @@ def explain(error: BaseException) -> str:
     if reason := _too_little_memory(error):
         return reason
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{error.filename or 'a file'}: {error.strerror}; {WAY_OUT}"
+        return f"{error.filename or _some_file()}: {error.strerror}; {WAY_OUT}"
     return _explain_hydra(error)
+
+
+def _some_file() -> str:
+    """What an error without a path is about: Hydra writes a file of its own in a sweep's folder."""
+    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+        return f"a file in {HydraConfig.get().sweep.dir}"
+    return "a file"
 
 
 def _too_little_memory(error: BaseException) -> str | None:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import AliasEvent, YAMLError
 
-from minigpt.atomic_file import explain_disk_errors, write_file
+from minigpt.atomic_file import explain_disk_errors, is_half_written, write_file
 from minigpt.errors import UserError, reason_of
 from minigpt.json_text import parse_json
 
@@ -57,10 +57,10 @@ class RunFolder:
 
     @property
     def is_empty(self) -> bool:
-        """True if nothing but a lock is in the folder, or there is no folder."""
-        return not self.path.is_dir() or {path.name for path in self.path.iterdir()} <= {
-            self._lock.name
-        }
+        """True if nothing but a lock and half-written files is there, or there is no folder."""
+        return not self.path.is_dir() or all(
+            path == self._lock or is_half_written(path) for path in self.path.iterdir()
+        )
 
     @property
     def is_only_run(self) -> bool:
@@ -69,7 +69,7 @@ class RunFolder:
         return all(
             path.name in named
             or path.name.startswith("events.out.tfevents.")
-            or (path.name.startswith(".") and path.name.endswith(".partial"))
+            or is_half_written(path)
             for path in self.path.iterdir()
         )
 
@@ -123,9 +123,10 @@ class RunFolder:
                 path.unlink()
 
     def remove_if_empty(self) -> None:
-        """Remove the folder where a start left nothing but a lock in it."""
+        """Remove the folder where a start left nothing that can be read in it."""
         if self.path.is_dir() and self.is_empty:
-            self._lock.unlink(missing_ok=True)
+            for path in self.path.iterdir():
+                path.unlink(missing_ok=True)
             self.path.rmdir()
 
     def read_config(self) -> dict[str, Any]:

@@ -201,9 +201,14 @@ def hide_later_events(logger: TensorBoardLogger, step: int) -> None:
     writer.add_event(Event(step=step + 1, session_log=start))
 
 
-def wrap_event_writer(summaries: Any, wrap: Callable[[Any], Any]) -> None:
-    """Put a wrapper around what writes the event file of torch's SummaryWriter."""
-    summaries.file_writer.event_writer = wrap(summaries.file_writer.event_writer)
+def wrap_event_writers(summaries: Any, open_file: Callable[[Callable[[], Any]], Any]) -> None:
+    """Let `open_file` call what opens an event file of torch's SummaryWriter.
+
+    That opens a new one where it is written to after it was closed.
+    """
+    opened = summaries._get_file_writer
+    summaries._get_file_writer = lambda: open_file(opened)
+    summaries._get_file_writer()
 
 
 def leave_signals_alone(trainer: pl.Trainer) -> None:

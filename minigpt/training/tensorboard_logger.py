@@ -1,6 +1,6 @@
 """The Lightning logger behind TensorBoard's files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from minigpt.atomic_file import explain_disk_errors
 from minigpt.errors import UserError
-from minigpt.training.lightning_seams import wrap_event_writer
+from minigpt.training.lightning_seams import wrap_event_writers
 
 
 class TensorBoardEvents(TensorBoardLogger):
@@ -23,11 +23,23 @@ class TensorBoardEvents(TensorBoardLogger):
     def experiment(self) -> Any:
         """torch's SummaryWriter, which opens an event file when it is first asked for."""
         is_new = self._experiment is None
-        with explain_disk_errors(Path(self.log_dir)):
+        with explain_disk_errors(self._file):
             writer = super().experiment
         if is_new and self._experiment is not None:
-            wrap_event_writer(self._experiment, _Explained)
+            wrap_event_writers(self._experiment, self._open_file)
         return writer
+
+    @property
+    def _file(self) -> Path:
+        """Stands for the event files, whose names go on with the time."""
+        return Path(self.log_dir) / "events.out.tfevents"
+
+    def _open_file(self, opened: Callable[[], Any]) -> Any:
+        with explain_disk_errors(self._file):
+            files = opened()
+        if not isinstance(files.event_writer, _Explained):
+            files.event_writer = _Explained(files.event_writer, self._file)
+        return files
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         try:
@@ -55,9 +67,9 @@ class TensorBoardEvents(TensorBoardLogger):
 class _Explained:
     """An event writer whose disk errors name its file."""
 
-    def __init__(self, writer: Any) -> None:
+    def __init__(self, writer: Any, path: Path) -> None:
         self._writer = writer
-        self._path = Path(writer.get_logdir()) / "events.out.tfevents"
+        self._path = path
 
     def get_logdir(self) -> str:
         return str(self._writer.get_logdir())

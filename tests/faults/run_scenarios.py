@@ -117,7 +117,8 @@ class Sweep(Training):
     def part(self, path):
         if path.name.startswith(("report.", "runs.csv", "curves")):  # they tell the time
             return path.stat().st_size > 0
-        return super().part(path)
+        # Hydra writes multirun.yaml, and nothing reads it.
+        return None if path.name == "multirun.yaml" else super().part(path)
 
     def progress(self, folder):
         """The jobs that are to be resumed."""

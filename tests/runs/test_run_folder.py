@@ -147,3 +147,15 @@ def test_a_path_stands_for_the_run_that_it_lies_in(tmp_path):
     assert run_of(run.path).path == run_of(run.best).path == run.path
     assert run_of(run.path / "elsewhere" / "best.ckpt") is None
     assert run_of(tmp_path / "best.ckpt") is None
+
+
+def test_a_folder_with_only_a_lock_and_a_half_written_file_is_empty(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    with run.claim():
+        (run.path / ".config.yaml.partial").write_text("mod")
+    assert (run.has_run, run.is_empty) == (False, True)
+    (run.path / "notes.txt").touch()
+    assert (run.is_empty, run.is_only_run) == (False, False)
+    (run.path / "notes.txt").unlink()
+    run.remove_if_empty()
+    assert not run.path.exists()
