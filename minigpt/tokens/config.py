@@ -7,6 +7,7 @@ from minigpt.config import build
 from minigpt.errors import UserError, check_positive
 from minigpt.text.canaries import CanariesConfig, canaries_config
 from minigpt.text.config import TextConfig
+from minigpt.tokens.near_duplicates import NearDuplicates
 from minigpt.tokens.subset import Subset
 from minigpt.tokens.tokenizer_name import vocabulary_to_train
 
@@ -31,6 +32,8 @@ class CorpusConfig(TextConfig):
     root: str  # the folder that stores live under
     # training text that a tokenizer is trained on at most
     tokenizer_bytes: int = field(default=TOKENIZER_BYTES, kw_only=True)
+    # the keys of NearDuplicates, of which {} has the defaults
+    near_duplicates: dict[str, Any] | None = field(default=None, kw_only=True)
     cache: str = field(default="~/.cache/minigpt", kw_only=True)  # for copies of remote stores
     cache_bytes: int = field(default=50_000_000_000, kw_only=True)  # of all of them together
 
@@ -56,7 +59,11 @@ class CorpusConfig(TextConfig):
                 raise UserError(f"data.{name} must lie in [0, 1), got {getattr(self, name)}")
         if self.val_fraction + self.test_fraction >= 1:
             raise UserError("data.val_fraction + data.test_fraction leaves nothing to train on")
-        changed = {"canaries": self.planted is not None, "subset": not self.chosen.is_all}
+        changed = {
+            "canaries": self.planted is not None,
+            "subset": not self.chosen.is_all,
+            "near_duplicates": self.unique is not None,
+        }
         for name, is_changed in changed.items():
             if self.source == "store" and is_changed:
                 raise UserError(
@@ -68,6 +75,13 @@ class CorpusConfig(TextConfig):
     def planted(self) -> CanariesConfig | None:
         """`canaries` in full; None if none are planted."""
         return canaries_config(self.canaries)
+
+    @property
+    def unique(self) -> NearDuplicates | None:
+        """`near_duplicates`, checked; None if they stay."""
+        if self.near_duplicates is None:
+            return None
+        return build(NearDuplicates, "data.near_duplicates", self.near_duplicates)
 
     @property
     def chosen(self) -> Subset:

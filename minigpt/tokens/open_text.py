@@ -8,6 +8,7 @@ from minigpt.text.open_source import open_source
 from minigpt.text.paths import is_url, user_path
 from minigpt.text.source import Source
 from minigpt.tokens.config import CorpusConfig
+from minigpt.tokens.near_duplicates import UniqueSource
 from minigpt.tokens.object_store import local_root
 
 
@@ -23,4 +24,6 @@ def open_text(config: CorpusConfig) -> tuple[Path, FileDigests, Source]:
     except OSError as error:
         raise UserError(f"data.root={config.root} cannot be made a folder: {error}") from None
     with FileDigests(root / "digests.json") as digests:
-        return root, digests, open_source(config, digests)
+        source = open_source(config, digests)
+        unique = config.unique
+        return root, digests, source if unique is None else UniqueSource(source, unique)
