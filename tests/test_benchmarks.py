@@ -259,7 +259,9 @@ def test_a_large_text_is_opened_from_sparse_files(module, tmp_path):
     opened = scale.open_store(str(tmp_path))
     assert opened["tokens"] == 30_000_000
     assert sum(path.stat().st_blocks for path in tmp_path.glob("*.bin")) == 0
-    page = files.wrapped(scale.page({1: [100.0, 200.0], 2: [150.0, 220.0]}, [opened], 3))
+    differences = {"train/loss": 2e-6, "grad_norm": 4e-4}
+    speeds = {1: [100.0, 200.0], 2: [150.0, 220.0]}
+    page = files.wrapped(scale.page(speeds, 20, differences, [opened], 3))
     assert too_wide(prose_of_markdown(page)) == []
     assert "train 1.30 (1.10 to 1.50) times as many tokens a second as one" in " ".join(
         page.split()

@@ -136,7 +136,7 @@ def test_what_cannot_be_evaluated_is_one_line(run, type_minigpt, tmp_path, monke
         ),
         (["cut.ckpt"], "cut.ckpt is not a readable checkpoint"),
         (["harmful.ckpt"], "harmful.ckpt is not a readable checkpoint"),
-        (["hidden.ckpt"], "hidden.ckpt is not a readable checkpoint"),
+        (["hidden.ckpt"], "hidden.ckpt is not a checkpoint that minigpt saved: it names posix.sys"),
         (["nowhere.ckpt"], "no such checkpoint: nowhere.ckpt"),
         (["bare"], "bare is not in a run folder, whose text would be read; name a "),
         (["alone.ckpt"], "alone.ckpt is not in a run folder, whose text would be read; name a "),

@@ -45,6 +45,7 @@ def memorization(**changes):
 
 def page(tmp_path, found):
     run = RunFolder(tmp_path / "run")
+    run.path.mkdir(exist_ok=True)
     tokens = {"train": 5120, "val": 1536, "test": 1536}
     data = Data(source="sample", fingerprint="", tokens=tokens, documents=tokens)
     run.write_summary(
