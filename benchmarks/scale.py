@@ -193,7 +193,7 @@ def page(
 
 Report B's baseline over characters, the same batches of {BATCH} blocks, on the same cores. Two
 processes over gloo train {spread(ratio)} times as many tokens a second as one; each computes half
-of a batch and the whole of AdamW.
+of a batch and the whole of AdamW. Preparation by workers has [its own page](workers.md).
 
 {markdown_table(rows)}
 

@@ -114,11 +114,11 @@ ONE_LINE = {
     ("trainer.max_epochs=-1",): "the run would never end: set trainer.max_epochs or",
     ("trainer.accumulate_grad_batches=0",): "trainer.accumulate_grad_batches must be at least 1",
     ("callbacks.foo=1",): "callbacks.foo is not a callback of this run: alignment_guard, samples, "
-    "progress, interruption, best, last",
+    "progress, best, interruption, last",
     ("logger.foo=1",): "logger.foo is not a logger of this run: tensorboard, csv",
-    ("callbacks.sample.new_tokens=1",): "best, last; did you mean 'samples'?",
+    ("callbacks.sample.new_tokens=1",): "interruption, last; did you mean 'samples'?",
     ("callbacks.samples.new_token=1",): "did you mean 'callbacks.samples.new_tokens'?",
-    ("callbacks.early_stopping.patience=3",): "best, last; callbacks=early_stopping adds it",
+    ("callbacks.early_stopping.patience=3",): "interruption, last; callbacks=early_stopping adds it",
     ("+callbacks.foo=1",): "callbacks.foo has no _target_; +callbacks.foo._target_=MODULE.CLASS",
     ("trainer.max_epochs=[1",): "'trainer.max_epochs=[1': close its [, or write "
     """'trainer.max_epochs="[1"' if it is text""",
