@@ -118,7 +118,7 @@ ONE_LINE = {
     ("logger.foo=1",): "logger.foo is not a logger of this run: tensorboard, csv",
     ("callbacks.sample.new_tokens=1",): "interruption, last; did you mean 'samples'?",
     ("callbacks.samples.new_token=1",): "did you mean 'callbacks.samples.new_tokens'?",
-    ("callbacks.early_stopping.patience=3",): "interruption, last; callbacks=early_stopping adds it",
+    ("callbacks.early_stopping.patience=3",): "last; callbacks=early_stopping adds it",
     ("+callbacks.foo=1",): "callbacks.foo has no _target_; +callbacks.foo._target_=MODULE.CLASS",
     ("trainer.max_epochs=[1",): "'trainer.max_epochs=[1': close its [, or write "
     """'trainer.max_epochs="[1"' if it is text""",

@@ -185,7 +185,14 @@ def test_ci_runs_the_versions_of_python_that_the_metadata_name():
     named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == named
     assert named == ["3.11", "3.12", "3.13"]
-    assert workflow["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_a_workflow_may_only_read(name):
+    workflow = yaml.safe_load((REPOSITORY / f".github/workflows/{name}.yml").read_text("utf-8"))
+    assert workflow["permissions"] == {}
+    for job in workflow["jobs"].values():
+        assert job["permissions"] == {"contents": "read"}
 
 
 def test_the_package_in_a_wheel_is_the_one_that_runs(unpacked, tmp_path):
