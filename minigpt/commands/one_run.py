@@ -63,6 +63,9 @@ def train(
         check_resume(point, parts.lit, parts.data, trainer, changed=not is_same(config, run))
         if point.damage and is_first(trainer):
             print(on_one_line(point.damage), file=sys.stderr)
+    mirror = run_mirror(config) if is_first(trainer) else None
+    if mirror is not None:
+        mirror.copy()  # a URL that cannot be written to is found now, not after hours
     if is_first(trainer):
         run.write_config(resolved(config))
     reset_peak_memory()
@@ -82,11 +85,10 @@ def train(
         summary.on_exception(trainer, parts.lit, error)
         raise
     finally:
-        if is_first(trainer) and (mirror := run_mirror(config)) is not None:
-            mirror.update()
+        is_copied = mirror is not None and mirror.update()
     if is_first(trainer):
         print_report(run, REPRODUCTIONS)
-        if mirror is not None:
+        if mirror is not None and is_copied:
             print(f"copy     {mirror.remote.url}")
     return best.val_bits_per_byte if (best := Metrics.of(trainer).best) else None
 

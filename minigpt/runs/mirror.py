@@ -33,14 +33,17 @@ class RunMirror:
         self._known: dict[Path, tuple[list[int], dict[str, Any]]] = {}  # stamp and record of a file
         self._there: set[str] | None = None  # sha256 of what lies there; None: not known yet
 
-    def update(self) -> None:
+    def update(self) -> bool:
         """Copy what is new. A failure is said and training goes on: the next call tries again."""
         try:
-            self._update()
+            self.copy()
         except UserError as problem:
             print(f"the run's copy is not up to date: {problem}", file=sys.stderr)
+            return False
+        return True
 
-    def _update(self) -> None:
+    def copy(self) -> None:
+        """Copy what is new. Raises UserError where that fails."""
         if self._there is None:
             has_one = self.remote.has(LATEST)
             self._there = _objects(self.remote.read(LATEST)) if has_one else set()

@@ -53,6 +53,18 @@ def test_a_run_goes_on_from_its_copy_in_a_bucket_to_the_same_bits(
     assert fetched.read_summary().steps == 38
 
 
+def test_a_url_that_cannot_be_written_to_is_told_before_the_run(tiny, type_train, bucket, tmp_path):
+    for url, message in (
+        (f"{bucket}-nowhere/runs", "is not there; check the bucket and the path"),
+        ("gopher://there/runs", "Protocol not known: gopher"),
+    ):
+        typed = type_train(*tiny, f"mirror={url}")
+        assert (typed.code, typed.err.count("\n")) == (2, 1), typed
+        assert typed.err.startswith(f"error: {url}/")
+        assert message in typed.err
+        assert list((tmp_path / "outputs").rglob("*")) == []
+
+
 def test_a_copy_that_is_stopped_leaves_the_state_before(run, tmp_path, monkeypatch, capsys):
     base = f"file://{tmp_path}/there"
     RunMirror(run, base).update()
