@@ -447,3 +447,32 @@ def test_an_epoch_without_a_validation_has_no_held_out_loss(tiny, type_train, tm
     assert typed.code == 0, typed.err
     losses = [epoch["val_loss"] for epoch in summary(tmp_path / "run")["epochs"]]
     assert [loss is None for loss in losses] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "folder", "again"),
+    [
+        (["hydra.run.dir=killed"], "killed", ["resume=killed"]),
+        (["-m", "hydra.sweep.dir=killed"], "killed/0", None),  # the same command goes on
+    ],
+)
+def test_a_run_that_is_killed_in_its_evaluation_is_evaluated_by_the_next_start(
+    tiny, type_train, tmp_path, words, folder, again
+):
+    kill = (
+        "import os, signal\n"
+        "from minigpt.commands.train import main\n"
+        "from minigpt.evaluation import end_of_run\n"
+        "end_of_run.short_extraction = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "main()\n"
+    )
+    short = [*tiny, "trainer.max_epochs=1"]
+    assert type_train(*short, "hydra.run.dir=whole").code == 0
+    done = start_python(tmp_path, "-c", kill, *words, *short)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert summary(tmp_path / folder)["status"] == "running"  # and nobody holds the folder
+    typed = type_train(*(again or [*words, *short]))
+    assert typed.code == 0, typed.err
+    assert_same_run(tmp_path / folder, tmp_path / "whole")
+    for key in ("evaluation", "comes_back"):
+        assert summary(tmp_path / folder)[key] == summary(tmp_path / "whole")[key]

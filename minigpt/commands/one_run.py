@@ -73,9 +73,11 @@ def train(
     try:
         with join_processes(trainer, parts.data, job, COMMAND):
             _fit_and_test(run, parts, point.path if point else None)
-            summary.write(trainer, Status.FINISHED)
+            summary.write(trainer, Status.RUNNING)
         if is_first(trainer):
             _study(run, parts)
+            # Only now: a run that is killed in its evaluation is one to resume.
+            run.write_summary(run.read_summary().model_copy(update={"status": Status.FINISHED}))
     except Interrupted as stop:
         if run.has_checkpoint:
             stop.hint = f"; continue with: {resume_command(run.path)}"
@@ -104,7 +106,7 @@ def _fit_and_test(run: RunFolder, parts: "Run", resume_from: Path | None) -> Non
 
 
 def _study(run: RunFolder, parts: "Run") -> None:
-    """Add to a finished run what its network knows; a failure is said, the run stays finished."""
+    """Add to a trained run what its network knows; a failure is said, and the run is finished."""
     from minigpt.evaluation.end_of_run import evaluate_run, look_for_memory
 
     studies = (

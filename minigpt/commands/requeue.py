@@ -100,8 +100,11 @@ def is_of_this_job(run: RunFolder) -> bool:
 
 def is_complete(run: RunFolder) -> bool:
     """True if the run in a folder needs nothing more."""
+    # Imported only now: --help and a mistyped key must not wait for pydantic.
+    from minigpt.runs.summary import Status
+
     try:
-        return run.read_summary().is_complete
+        return run.read_summary().status is Status.FINISHED
     except UserError:
         return False  # killed before its first step
 

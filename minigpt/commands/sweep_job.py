@@ -38,7 +38,7 @@ def run_job(
                 record_failure(config, run, error)
             return math.nan
         summary = _earlier_summary(config, run)
-        if summary.is_complete:
+        if summary.status is Status.FINISHED:
             say(f"job {run.path.name} is finished already")
             return _bits_per_byte(summary)
         # A loss that was not finite would be so again; a full disk may have room by now.

@@ -23,7 +23,7 @@ from minigpt.training.sharding import is_sharded
 
 
 def evaluate_run(run: RunFolder, parts: Run) -> None:
-    """Evaluate a finished run's weights as they are, and add the figures to its summary.
+    """Evaluate a trained run's weights as they are, and add the figures to its summary.
 
     It reads as much text as the run's validation and test did.
     """
@@ -52,7 +52,7 @@ def evaluate_run(run: RunFolder, parts: Run) -> None:
 
 
 def look_for_memory(run: RunFolder, parts: Run) -> None:
-    """Add to a finished run's summary how much text its last weights give back word for word.
+    """Add to a trained run's summary how much text its last weights give back word for word.
 
     Nothing is added where it has no last checkpoint, or its context or documents are too short.
     """
@@ -64,12 +64,14 @@ def look_for_memory(run: RunFolder, parts: Run) -> None:
 
 @contextmanager
 def _marked_if_interrupted(run: RunFolder) -> Iterator[None]:
-    """A signal within the block marks the run as one to resume, which does the block again."""
+    """A signal within the block marks the run as one to resume, which does the block again.
+
+    A run without a checkpoint to resume from is finished.
+    """
     try:
         yield
     except Interrupted:
-        if run.last.exists():
-            _update_summary(run, status=Status.INTERRUPTED)
+        _update_summary(run, status=Status.INTERRUPTED if run.last.exists() else Status.FINISHED)
         raise
 
 

@@ -139,12 +139,6 @@ class Summary(_Record):
     code_commit: str | None = None  # of minigpt, when the run started
 
     @property
-    def is_complete(self) -> bool:
-        """True if training is over, and the test as well where there is text for one."""
-        has_test = bool(self.data and self.data.tokens.get("test"))
-        return self.status is Status.FINISHED and (self.test is not None or not has_test)
-
-    @property
     def final(self) -> Epoch | None:
         """The last epoch."""
         return self.epochs[-1] if self.epochs else None

@@ -123,7 +123,7 @@ class RunSummary(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
-        self.write(trainer, Status.FINISHED)  # the test, should it be stopped, only adds to this
+        self.write(trainer, Status.RUNNING)  # test and evaluation are still to come
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = True
