@@ -34,6 +34,8 @@ PARTS = {"callbacks": "a callback", "logger": "a logger"}  # groups with a part 
 
 # As torch and C++ say it.
 _NO_MEMORY = re.compile("can't allocate memory|std::bad_alloc|Cannot allocate memory")
+# As torch says it of CUDA, HIP and MPS.
+_NO_DEVICE_MEMORY = re.compile("out of memory")
 
 _NOT_AN_OPTION = "Config group override must be"  # Hydra raises a plain ValueError for it
 
@@ -102,6 +104,11 @@ def _too_little_memory(error: BaseException) -> str | None:
     """That there is too little memory, in one line; None for another error."""
     first = str(error).partition("\n")[0]
     is_torchs = isinstance(error, RuntimeError) and _NO_MEMORY.search(first)
+    if isinstance(error, RuntimeError) and _NO_DEVICE_MEMORY.search(first):
+        return (
+            "the device is out of memory; trainer.auto_accumulate=true computes a batch in parts "
+            "that fit, or use a smaller data.batch_size, data.eval_batch_size or model"
+        )
     if isinstance(error, MemoryError) or is_torchs:
         return (
             "there is not enough memory; use a smaller data.batch_size or model, or let the "

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import lightning.pytorch as pl
+import torch
 
 
 class FailInSecondProcess(pl.Callback):
@@ -34,3 +35,27 @@ class SignalAtStep(pl.Callback):
     def on_after_backward(self, trainer, pl_module):
         if trainer.global_rank == self.rank and trainer.global_step == self.step:
             os.kill(os.getpid(), self.signum)
+
+
+class MemoryLimit(pl.Callback):
+    """Has a process's network run out of memory with more than some rows, as a GPU would.
+
+    step: from this optimizer step on; where: in the forward or the backward pass.
+    """
+
+    def __init__(self, rows: int, step: int = 0, rank: int = 0, where: str = "forward") -> None:
+        self.rows, self.step, self.rank, self.where = rows, step, rank, where
+
+    def on_train_start(self, trainer, pl_module):
+        def limit(module, inputs, output):
+            here = trainer.global_rank == self.rank and trainer.global_step >= self.step
+            if not (here and module.training and len(output) > self.rows):
+                return
+            if self.where == "forward":
+                self._run_out()
+            output.register_hook(self._run_out)
+
+        pl_module.net.wte.register_forward_hook(limit)
+
+    def _run_out(self, *_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -3,6 +3,7 @@
 import tomllib
 
 import pytest
+import torch
 from hydra.errors import MissingConfigException
 
 from minigpt.error_lines import EXTRAS, explain, one_line_errors
@@ -50,6 +51,22 @@ def test_too_little_memory_is_one_line(error, capsys):
         raise error
     printed = capsys.readouterr().err
     assert printed.startswith("error: there is not enough memory; use a smaller data.batch_size")
+    assert (stop.value.code, printed.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously"),
+    ],
+)
+def test_a_device_out_of_memory_is_one_line_that_names_the_key(error, capsys):
+    with pytest.raises(SystemExit) as stop, one_line_errors():
+        raise error
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: the device is out of memory; trainer.auto_accumulate=true")
     assert (stop.value.code, printed.count("\n")) == (2, 1)
 
 

@@ -127,6 +127,40 @@ def test_a_run_goes_on_with_another_number_of_processes(tiny, type_train, tmp_pa
     assert summary(parts)["tokens_seen"] == summary(whole)["tokens_seen"]
 
 
+def test_where_one_process_runs_out_of_memory_all_compute_in_parts(
+    tiny, type_train, tmp_path, children
+):
+    # 293 blocks: in the third step of an epoch one process has a block and the other none.
+    same = [*tiny, *EXACT, *DROPOUT, "data.batch_size=146", "trainer.max_epochs=4"]
+    same.append("optimizer.eps=1e-2")  # so that a gradient of mere rounding makes no full step
+    assert type_train(*same, "name=one").code == 0
+    limit = "+callbacks.limit={_target_: tests.named_callbacks.MemoryLimit, rows: 40, step: 2, "
+    auto = "trainer.auto_accumulate=true"
+    typed = type_train(*same, *TWO, auto, limit + "rank: 1}", "name=parts")
+    assert typed.code == 0
+    assert typed.err == (
+        "out of memory at step 3: from here on a process computes 37 of a batch's sequences at a "
+        "time, as with data.batch_size=74 trainer.accumulate_grad_batches=2\n"
+    )
+    one, parts = (only(tmp_path / "outputs" / name) for name in ("one", "parts"))
+    assert summary(parts)["micro_batch"] == 37
+    for ours, theirs in zip(rows(parts), rows(one), strict=True):
+        for key in ("train/loss", "grad_norm"):
+            assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=1e-5)
+    for name, value in weights(one).items():
+        torch.testing.assert_close(weights(parts)[name], value, rtol=0, atol=1e-6)
+
+
+def test_a_sequence_that_does_not_fit_into_one_process_ends_all(
+    tiny, type_train, tmp_path, children
+):
+    limit = "+callbacks.limit={_target_: tests.named_callbacks.MemoryLimit, rows: 0, rank: 1}"
+    typed = type_train(*tiny, *TWO, "trainer.auto_accumulate=true", limit)
+    assert typed.code == 2
+    assert "error: trainer.auto_accumulate: memory runs out even with one sequence" in typed.err
+    assert len(children) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

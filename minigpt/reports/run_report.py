@@ -66,6 +66,9 @@ def _lines(summary: Summary, published: dict[int, float] | None) -> list[tuple[s
                 f"peak memory {summary.peak_memory_bytes / 2**30:.2f} GiB",
             )
         )
+    if rows := summary.micro_batch:
+        sequences = "1 sequence" if rows == 1 else f"{rows} sequences"
+        lines.append(("memory", f"ran out; since then a batch was computed {sequences} at a time"))
     return lines
 
 

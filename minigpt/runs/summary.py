@@ -129,6 +129,7 @@ class Summary(_Record):
     tokens_per_second: float | None = None  # of training, validation left out
     wall_seconds: float = 0.0
     peak_memory_bytes: int | None = None
+    micro_batch: int | None = None  # sequences that a process computed at once, if memory ran out
     sample: Sample | None = None
     data: Data | None = None
     tokenizer: TokenizerName | None = None

@@ -33,6 +33,7 @@ from minigpt.training.lightning_seams import NoProfiler, leave_signals_alone
 from minigpt.training.limits import check_limits
 from minigpt.training.lit_gpt import LitGPT, check_loss
 from minigpt.training.memory import check_weights_fit, keep_freed_memory
+from minigpt.training.micro_batches import MicroBatches
 from minigpt.training.optimizer import OptimizerConfig, check_covers
 from minigpt.training.processes import find_environment, is_first
 from minigpt.training.schedule import SchedulerConfig
@@ -84,6 +85,8 @@ def build_run(
     torch.manual_seed(cfg.seed)
     lit = LitGPT(parts.model, parts.optimizer, parts.scheduler, data.store.manifest.tokenizer,
                  order, cfg.loss, cfg.label_smoothing, cfg.seed)  # fmt: skip
+    if cfg.trainer.get("auto_accumulate", False):
+        lit.micro_batches = MicroBatches()
     if parts.start is not None:
         from minigpt.interop.start import load_start
 
@@ -163,7 +166,8 @@ def make_trainer(
     """The trainer, and trainer.compile; it also sets up this process's memory and precision."""
     arguments = plain(cfg.trainer)
     check_trainer_keys(arguments)
-    compile_blocks, keep_freed, tf32 = (arguments.pop(key) for key in OWN_KEYS)
+    # build_run reads the last of them.
+    compile_blocks, keep_freed, tf32, _ = (arguments.pop(key, False) for key in OWN_KEYS)
     keep_freed_memory(keep_freed)
     if arguments["precision"] == "auto":
         fast = _multiplies_bfloat16(arguments["accelerator"])

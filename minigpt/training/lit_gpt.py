@@ -22,11 +22,13 @@ from minigpt.training.data_module import TokenDataModule
 from minigpt.training.finite import check_finite, scalar_read_syncs
 from minigpt.training.lightning_seams import (
     LeanModule,
+    at_step_boundary,
     count_training_batches,
     data_parallel_axis,
     settle_position,
 )
 from minigpt.training.loss_meter import nats_and_tokens
+from minigpt.training.micro_batches import MICRO_BATCH, MicroBatches
 from minigpt.training.optimizer import (
     OptimizerConfig,
     make_optimizer,
@@ -87,6 +89,7 @@ class LitGPT(LeanModule):
         self.seed = seed
         self.net = GPT(model)
         self.is_pretrained = False  # True where training starts with the weights of model.from
+        self.micro_batches: MicroBatches | None = None  # with trainer.auto_accumulate=true
         self.dropouts = [m for m in self.net.modules() if isinstance(m, Dropout)]
         self.shared_generator = torch.Generator()  # the same numbers in all processes
         self.trained = list(self.net.parameters())  # a list, since walking the modules takes time
@@ -113,34 +116,50 @@ class LitGPT(LeanModule):
         )  # fmt: skip
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        self._seed_dropout(batch_idx)
-        loss = self.loss(batch, self.label_smoothing)
+        loss = self._training_loss(batch, batch_idx)
         totals = nats_and_tokens(loss, batch[1])
         if self.trainer.world_size > 1:
             loss = loss * loss_weight(self.trainer, totals).to(loss.dtype)
         return {"loss": loss, "nats_and_tokens": totals}
 
-    def _seed_dropout(self, batch_idx: int) -> None:
-        seed = self._step_seed(batch_idx, self.global_rank)
+    def _training_loss(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, targets = batch
+
+        def loss_of_rows(rows: range) -> Tensor:
+            self._seed_dropout(batch_idx, rows)
+            part = inputs[rows.start : rows.stop], targets[rows.start : rows.stop]
+            return self.loss(part, self.label_smoothing)
+
+        if self.micro_batches is None:
+            return loss_of_rows(range(len(inputs)))
+        if at_step_boundary(self.trainer):
+            # Lightning does it too, but only once the new gradients are there beside the old.
+            self.zero_grad()
+        return self.micro_batches.loss(self.trainer, loss_of_rows, targets, self.trained)
+
+    def _seed_dropout(self, batch_idx: int, part: range) -> None:
+        """part: the rows of this process's batch that are computed now."""
+        seed = self._step_seed(batch_idx, self.global_rank, *([part.start] if part.start else []))
         # Not torch.manual_seed: it records each call for every kind of device, which takes a
         # millisecond a step and memory that only grows.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-        elif self.trainer.world_size > 1:
-            self._place_dropout(batch_idx)
+        elif self.trainer.world_size > 1 or self.micro_batches is not None:
+            self._place_dropout(batch_idx, part)
 
-    def _place_dropout(self, batch_idx: int) -> None:
+    def _place_dropout(self, batch_idx: int, part: range) -> None:
         """Have dropout draw this process's rows of the mask that one process would draw."""
         data = self.trainer.datamodule
         assert isinstance(data, TokenDataModule)
         rows, total = data.rows_of_training_batch(batch_idx)
         self.shared_generator.manual_seed(self._step_seed(batch_idx, 0))
         for module in self.dropouts:
-            module.rows = RowsOfBatch(rows.start, total, self.shared_generator)
+            module.rows = RowsOfBatch(rows.start + part.start, total, self.shared_generator)
 
-    def _step_seed(self, batch_idx: int, rank: int) -> int:
-        place = [self.seed, self.current_epoch, batch_idx, rank]
+    def _step_seed(self, batch_idx: int, *where: int) -> int:
+        """where: the rank, and the first row of a part of its batch."""
+        place = [self.seed, self.current_epoch, batch_idx, *where]
         return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -197,6 +216,12 @@ class LitGPT(LeanModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         settle_position(self.trainer, checkpoint)
+        if self.micro_batches is not None:
+            checkpoint[MICRO_BATCH] = self.micro_batches.rows
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.micro_batches is not None:
+            self.micro_batches.rows = checkpoint.get(MICRO_BATCH)
 
 
 def check_loss(loss: str, label_smoothing: float) -> None:

@@ -16,6 +16,7 @@ from minigpt.errors import UserError
 from minigpt.runs.checkpoints import RAW_WEIGHTS, SHARDS
 from minigpt.training.lightning_seams import fit_progress
 from minigpt.training.lit_gpt import LitGPT
+from minigpt.training.micro_batches import MICRO_BATCH
 from minigpt.training.optimizer import make_optimizer
 
 CALLBACKS = ("Metrics", "RunSummary")  # of every run: their records go on, too
@@ -43,6 +44,8 @@ def check_content(checkpoint: dict[str, Any], lit: LitGPT, trainer: pl.Trainer) 
         if SHARDS not in checkpoint:
             for key in {"state_dict", RAW_WEIGHTS} & checkpoint.keys():
                 check_like(checkpoint[key], dict(lit.state_dict()), key)
+        rows = checkpoint.get(MICRO_BATCH)
+        _require(rows is None or (type(rows) is int and rows > 0), MICRO_BATCH)
         optimizer = make_optimizer(lit.optimizer_config, lit.net, lit.net.config.scaling)
         _check_optimizer(checkpoint, optimizer)
         _check_schedule(checkpoint, len(optimizer.param_groups))

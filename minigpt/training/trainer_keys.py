@@ -7,14 +7,24 @@ import lightning.pytorch as pl
 
 from minigpt.errors import UserError, check_choice, check_finite_number, nearest
 
-OWN_KEYS = ("compile", "keep_freed_memory", "tf32")  # of `trainer`, not Lightning's
+OWN_KEYS = ("compile", "keep_freed_memory", "tf32", "auto_accumulate")  # not Lightning's
+# What trainer.auto_accumulate=true cannot go together with, and why.
+NOT_IN_PARTS = {
+    ("strategy", "fsdp2"): "a process out of memory would leave the others waiting in a block",
+    ("compile", "reduce-overhead"): "CUDA graphs keep the memory of the batch that did not fit",
+    **dict.fromkeys(
+        (("precision", name) for name in (16, "16", "16-mixed")),
+        "float16 needs its loss scaled before the gradients are computed",
+    ),
+}
 COMPILE = (False, True, "reduce-overhead")
 STRATEGIES = ("auto", "ddp", "fsdp2")
 REFUSED_STRATEGIES = {
     **dict.fromkeys(("spawn", "fork", "notebook"), "copies a process that has begun a run"),
     "fsdp": "is the older way to divide the weights, and cannot clip gradients by norm",
 }
-NEEDED = (*OWN_KEYS, "accelerator", "precision", "max_epochs", "max_steps", "gradient_clip_val",
+# Runs from before trainer.auto_accumulate go on without it.
+NEEDED = (*OWN_KEYS[:3], "accelerator", "precision", "max_epochs", "max_steps", "gradient_clip_val",
           "accumulate_grad_batches", "log_every_n_steps", "limit_train_batches",
           "val_check_interval")  # fmt: skip
 
@@ -32,8 +42,8 @@ def check_trainer_keys(arguments: dict[str, Any]) -> None:
     for key, value in arguments.items():
         check_finite_number(f"trainer.{key}", value)
     check_choice("trainer.compile", arguments["compile"], COMPILE)
-    for key in ("keep_freed_memory", "tf32"):
-        check_choice(f"trainer.{key}", arguments[key], (True, False))
+    for key in ("keep_freed_memory", "tf32", "auto_accumulate"):
+        check_choice(f"trainer.{key}", arguments.get(key, False), (True, False))
     strategy = str(arguments.get("strategy", "auto"))
     if strategy not in STRATEGIES:
         why = next(
@@ -41,6 +51,12 @@ def check_trainer_keys(arguments: dict[str, Any]) -> None:
             "is not one that minigpt can promise its losses and its resume with",
         )
         raise UserError(f"trainer.strategy={strategy} {why}; use {' or '.join(STRATEGIES)}")
+    for (key, value), why in NOT_IN_PARTS.items():
+        if arguments.get("auto_accumulate", False) and arguments.get(key) == value:
+            raise UserError(
+                f"trainer.auto_accumulate=true does not go with trainer.{key}={value}: {why}; "
+                "leave one of them out"
+            )
     unlimited = -1
     for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps",
                 "check_val_every_n_epoch"):  # fmt: skip

@@ -43,17 +43,19 @@ class AlignmentGuard(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         lit, data = _parts(trainer, pl_module)
         inputs, targets = (part.to(lit.device) for part in data.first_batch())
+        is_untrained = trainer.global_step == 0 and not lit.is_pretrained
+
+        def check(rows: int) -> bool:
+            check_batch(lit, inputs[:rows], targets[:rows], is_untrained)
+            return True
+
         was_training = lit.training
         lit.eval()
         with torch.no_grad():
-            check_targets(inputs, targets)
-            loss = lit.loss((inputs, targets)).item()
-            with zeros_filled(lit.net):
-                check_causality(lit.net, inputs)
-                check_training_loss(lit.loss, lit.net, inputs)
-            if trainer.global_step == 0 and not lit.is_pretrained:
-                check_first_loss(loss, lit.net.config.vocab_size)
-            release_gathered(lit.net)
+            if lit.micro_batches is None:
+                check(len(inputs))
+            else:
+                lit.micro_batches.fitted(trainer, check, len(inputs))
         lit.train(was_training)
 
     def on_train_batch_end(
@@ -85,6 +87,18 @@ def _parts(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[LitGPT, Tok
     assert isinstance(module, LitGPT)
     assert isinstance(data, TokenDataModule)
     return module, data
+
+
+def check_batch(lit: LitGPT, inputs: Tensor, targets: Tensor, is_untrained: bool) -> None:
+    """Raises UserError unless a module's network and loss pass every check; (B, T) each."""
+    check_targets(inputs, targets)
+    loss = lit.loss((inputs, targets)).item()
+    with zeros_filled(lit.net):
+        check_causality(lit.net, inputs)
+        check_training_loss(lit.loss, lit.net, inputs)
+    if is_untrained:
+        check_first_loss(loss, lit.net.config.vocab_size)
+    release_gathered(lit.net)
 
 
 @contextmanager

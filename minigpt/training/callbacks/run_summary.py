@@ -175,6 +175,7 @@ class RunSummary(pl.Callback):
             ),
             wall_seconds=self._seconds(),
             peak_memory_bytes=peak_memory(lit.device),
+            micro_batch=lit.micro_batches.rows if lit.micro_batches else None,
             sample=Sample(**samples.latest) if samples and samples.latest else None,
             data=Data(
                 source=data.config.source,
