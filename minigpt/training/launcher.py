@@ -37,7 +37,9 @@ from minigpt.training.meeting import (
 from minigpt.training.processes import SingleCommand, is_first_process, leave_groups
 
 STOP_SECONDS = 10.0  # to wait for the other processes to end after the first
-HANG_SECONDS = 15.0  # to wait for the first to notice that another died, before ending it by force
+# To wait for the first process to notice that another ended, before it is ended by force. It may be
+# saving what it has: a full disk or a busy machine takes its time.
+HANG_SECONDS = 45.0
 
 # What a run sets in the environment; a later job of a sweep must not see it.
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "NODE_RANK", "LOCAL_RANK",

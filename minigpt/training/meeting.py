@@ -6,9 +6,10 @@ process puts the job in; each of the others takes it out, and leaves a note if i
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +23,8 @@ from minigpt.training.processes import SingleCommand, count_launched, is_first_p
 
 JOB, READY, FAILURE, STOP = "job", "ready", "failure", "stop"  # the keys of the store
 
+LOOPBACK = "127.0.0.1"
+PORT_ATTEMPTS = 10
 MEET_SECONDS = 600.0  # to wait until all processes are ready; a cluster's disk can be slow
 NOTICE_SECONDS = 3.0  # to wait for a note that another process may leave
 
@@ -42,8 +45,10 @@ def open_store(
     """The store that all processes of a run share; the first process holds it."""
     first = is_first_process(environment)
     if first and isinstance(environment, SingleCommand) and nodes == 1:
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0")  # 0: any free port
-    elif isinstance(environment, LightningEnvironment) and "MASTER_PORT" not in os.environ:
+        store = _serve_here(seconds)
+        os.environ.update(MASTER_ADDR=LOOPBACK, MASTER_PORT=str(store.port))
+        return _prefixed(store)
+    if isinstance(environment, LightningEnvironment) and "MASTER_PORT" not in os.environ:
         raise UserError(
             "several processes were started by hand (NODE_RANK, LOCAL_RANK or trainer.num_nodes is "
             "set) but MASTER_PORT is not; set MASTER_ADDR and MASTER_PORT, or unset the others"
@@ -53,14 +58,7 @@ def open_store(
     # torchrun holds the store itself.
     serves = first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
-        store = TCPStore(
-            address,
-            port,
-            is_master=serves,
-            timeout=timedelta(seconds=seconds),
-            wait_for_workers=False,
-            multi_tenant=True,  # torch.distributed opens the same port again
-        )
+        store = _tcp_store(address, port, serves, seconds)
     except RuntimeError as error:
         line = str(error).splitlines()[0]
         raise UserError(
@@ -68,6 +66,39 @@ def open_store(
             "MASTER_PORT"
         ) from None
     os.environ["MASTER_PORT"] = str(store.port)
+    return _prefixed(store)
+
+
+def _serve_here(seconds: float) -> TCPStore:
+    """A store at a free port of this machine.
+
+    Not at port 0, the system's choice: once it chooses one again that a closed store of this
+    process had, torch (2.13) does not find the new store when it opens the port again.
+    """
+    for _ in range(PORT_ATTEMPTS):
+        with suppress(RuntimeError):  # another process has taken the port since
+            return _tcp_store(LOOPBACK, _free_port(), True, seconds)
+    raise UserError("this machine has no free port for the processes of the run to meet at")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind((LOOPBACK, 0))
+        return int(free.getsockname()[1])
+
+
+def _tcp_store(address: str, port: int, serves: bool, seconds: float) -> TCPStore:
+    return TCPStore(
+        address,
+        port,
+        is_master=serves,
+        timeout=timedelta(seconds=seconds),
+        wait_for_workers=False,
+        multi_tenant=True,  # torch.distributed opens the same port again
+    )
+
+
+def _prefixed(store: TCPStore) -> Store:
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     return PrefixStore(f"minigpt/{attempt}", store)
 
