@@ -161,6 +161,21 @@ def test_a_sequence_that_does_not_fit_into_one_process_ends_all(
     assert len(children) == 1
 
 
+def test_a_step_that_is_not_finite_in_one_process_is_skipped_by_all(
+    tiny, type_train, tmp_path, children
+):
+    poison = "+callbacks.poison={_target_: tests.named_callbacks.PoisonLoss, step: 3, rank: 1}"
+    typed = type_train(*tiny, *TWO, "on_nan=skip", poison, "hydra.run.dir=run")
+    assert typed.code == 0
+    assert typed.err == (
+        "skipped step 3, whose loss or gradient is not finite; its text is in run/steps_not_taken\n"
+    )
+    assert summary(tmp_path / "run")["skipped_steps"] == 1
+    names = sorted(path.name for path in (tmp_path / "run/steps_not_taken").iterdir())
+    assert names == ["step-3-rank-0.json", "step-3-rank-1.json"]
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -168,6 +183,8 @@ def test_a_sequence_that_does_not_fit_into_one_process_ends_all(
          "not divide it; data.batch_size=15 is the nearest that they do"),
         (["trainer.devices=8", "model.block_size=400"], "8 processes share 6 training blocks; set "
          "trainer.devices=6 or fewer, or give more text"),
+        (["trainer.devices=2", "on_nan=rewind"], "on_nan=rewind goes back in a run of one process "
+         "only, and this one has 2; use on_nan=skip or stop"),
     ],
 )  # fmt: skip
 def test_processes_that_cannot_share_the_batches_are_refused(

@@ -15,6 +15,7 @@ from minigpt.command_lines import (
 from minigpt.commands.other_process import COMMAND
 from minigpt.config import plain
 from minigpt.error_lines import explain
+from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import is_same, resolved
 from minigpt.runs.run_folder import RunFolder
@@ -22,6 +23,7 @@ from minigpt.shown_text import on_one_line
 from minigpt.signals import Interrupted
 
 if TYPE_CHECKING:
+    from minigpt.runs.summary import Rewind
     from minigpt.training.build import Run
 
 
@@ -33,6 +35,51 @@ def train(
     They are what a sweep minimises, since nats a token depend on the tokenizer.
     Raises UserError for what the user can mend, Interrupted after a signal.
     """
+    with without_collection():
+        from minigpt.training.finite import DivergedError
+
+    while True:
+        rewinds = _earlier_rewinds(run) if resume else []
+        try:
+            return _train(config, run, overrides, rewinds, resume=resume)
+        except DivergedError as error:
+            if config.get("on_nan") != "rewind" or not run.has_checkpoint:
+                raise
+            if len(rewinds) >= config.max_rewinds:
+                error.args = (f"{error}; that was after {len(rewinds)} rewinds (max_rewinds)",)
+                raise
+            _rewind(config, run, str(error))
+            resume = True
+
+
+def _earlier_rewinds(run: RunFolder) -> "list[Rewind]":
+    try:
+        return run.read_summary().rewinds
+    except UserError:  # it was killed before its first summary
+        return []
+
+
+def _rewind(config: DictConfig, run: RunFolder, reason: str) -> None:
+    """Note in the summary that the run goes back to its last checkpoint."""
+    from minigpt.runs.checkpoints import checkpoint_to_resume, read_content
+    from minigpt.runs.summary import Rewind
+
+    summary = run.read_summary()
+    to_step = read_content(checkpoint_to_resume(run)[0])["global_step"]
+    lr = config.optimizer.lr / 2 ** (len(summary.rewinds) + 1)
+    rewind = Rewind(step=summary.steps, to_step=to_step, lr=lr, reason=reason)
+    run.write_summary(summary.model_copy(update={"rewinds": [*summary.rewinds, rewind]}))
+    print(f"{reason}; back to step {to_step} with learning rate {lr:g}", file=sys.stderr)
+
+
+def _train(
+    config: DictConfig,
+    run: RunFolder,
+    overrides: list[str],
+    rewinds: "list[Rewind]",
+    *,
+    resume: bool,
+) -> float | None:
     # Imported only now: --help and a mistyped key must not wait for torch.
     with without_collection():
         from minigpt.reports.run_report import print_report
@@ -53,10 +100,14 @@ def train(
     point = read_resume_point(run, config.data.tokenizer) if resume else None
     is_asked = not resume or any("trainer.devices" in word for word in overrides)
     use_launched_processes(config, find_environment(), is_asked=is_asked)
-    summary = RunSummary(run, train_command(), overrides, commit)
+    summary = RunSummary(run, train_command(), overrides, commit, rewinds)
     recorders = [summary, TensorBoardHparams(plain(config))]
     parts = build_run(
-        config, recorders, resumed=resume, tokenizer=point.tokenizer if point else None
+        config,
+        recorders,
+        resumed=resume,
+        tokenizer=point.tokenizer if point else None,
+        halvings=len(rewinds),
     )
     trainer = parts.trainer
     if point is not None:

@@ -108,7 +108,7 @@ def _row(run: ComparedRun, keys: Sequence[str]) -> dict[str, Any]:
         "tokens_per_second": run.tokens_per_second,
         "seconds": summary.wall_seconds,
         "peak_memory_bytes": run.peak_memory,
-        "status": summary.status.value,
+        "status": summary.outcome,
         "reason": summary.reason or "",
         "folder": str(run.folder.path),
     }

@@ -86,23 +86,31 @@ def _effects(groups: Sequence[Group], keys: Sequence[str], measure: Measure) -> 
 def _stability(runs: Sequence[ComparedRun]) -> list[str]:
     """The runs that diverged, the largest rise of a training loss, the largest gradient norm."""
     diverged = [run.name for run in runs if run.summary.status is Status.DIVERGED]
+    altered = [
+        f"Not trained as configured, since numbers were not finite: {run.name} "
+        f"({run.summary.outcome})."
+        for run in runs
+        if run.summary.skipped_steps or run.summary.rewinds
+    ]
     rises, peaks = [], []
     for run in runs:
         losses = [value for *_, value in run.series("train/loss")]
         rises += [(after - before, run.name) for before, after in pairwise(losses)]
-        norms = [value for *_, value in run.series("grad_norm")]
+        # Not those of steps that were skipped since they are not finite.
+        norms = [value for *_, value in run.series("grad_norm") if math.isfinite(value)]
         if norms:
             median = statistics.median(norms)
             peaks.append((max(norms) / median if median else 1.0, max(norms), run.name))
     if not rises or not peaks:
-        return [f"Diverged: {', '.join(diverged)}."] if diverged else []
+        return [f"Diverged: {', '.join(diverged)}.", *altered] if diverged else altered
     rise, riser = max(rises)
     ratio, peak, peaker = max(peaks)
     word = f"Diverged: {', '.join(diverged)}" if diverged else "Nothing diverged"
     return [
         f"{word}: the largest rise of the training loss between two logged steps is "
         f"{max(rise, 0):.2f} nats ({riser}), the largest gradient norm {peak:.1f}, "
-        f"{ratio:.0f} times its run's median ({peaker})."
+        f"{ratio:.0f} times its run's median ({peaker}).",
+        *altered,
     ]
 
 

@@ -66,10 +66,26 @@ def _lines(summary: Summary, published: dict[int, float] | None) -> list[tuple[s
                 f"peak memory {summary.peak_memory_bytes / 2**30:.2f} GiB",
             )
         )
+    if summary.skipped_steps or summary.rewinds:
+        lines.append(("numbers", not_finite(summary)))
     if rows := summary.micro_batch:
         sequences = "1 sequence" if rows == 1 else f"{rows} sequences"
         lines.append(("memory", f"ran out; since then a batch was computed {sequences} at a time"))
     return lines
+
+
+def not_finite(summary: Summary) -> str:
+    """What became of a run whose loss, gradient or weights were not finite, in words."""
+    parts = [
+        f"{rewind.reason.partition(',')[0]}: back to step {rewind.to_step} with learning rate "
+        f"{rewind.lr:g}"
+        for rewind in summary.rewinds
+    ]
+    if count := summary.skipped_steps:
+        parts.append(
+            f"{count} of {summary.steps:,} steps skipped, whose loss or gradient was not finite"
+        )
+    return "; ".join(parts)
 
 
 def evaluated(text: HeldOutText) -> str:

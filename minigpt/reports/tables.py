@@ -40,5 +40,5 @@ def _cells(run: ComparedRun, keys: Sequence[str]) -> list[str]:
         number(run.tokens_per_second, ",.0f"),
         duration(run.summary.wall_seconds),
         number(run.peak_memory / 2**30, ".2f", " GiB"),
-        run.summary.status.value,
+        run.summary.outcome,
     ]

@@ -42,8 +42,14 @@ class RunFolder:
         self.memorization = self.path / "memorization.json"
         self.memorization_page = self.path / "memorization.html"
         self.explorer = self.path / "explore.html"
+        self.steps_not_taken = self.path / "steps_not_taken"  # their text
         self.slurm_job = self.path / SLURM_JOB  # that began the run, or the sweep
         self._lock = self.path / ".lock"
+
+    def step_not_taken(self, step: int, rank: int | None) -> Path:
+        """Where the text of a step is that was not finite; rank: whose part, None for all."""
+        name = f"step-{step}" if rank is None else f"step-{step}-rank-{rank}"
+        return self.steps_not_taken / f"{name}.json"
 
     @property
     def has_run(self) -> bool:

@@ -86,6 +86,15 @@ class ComesBack(_Record):
     held_out: float | None  # None where no held-out document is long enough
 
 
+class Rewind(_Record):
+    """A return to a checkpoint after a loss, gradient or weight that was not finite."""
+
+    step: int  # at which that was
+    to_step: int
+    lr: float  # with which training went on
+    reason: str
+
+
 class Sample(_Record):
     """Text that the model wrote at the last validation."""
 
@@ -120,6 +129,8 @@ class Summary(_Record):
     vocab_size: int | None = None
     batches_per_epoch: int | None = None
     steps: int = 0  # optimizer steps so far
+    skipped_steps: int = 0  # of these, not taken since a loss or gradient was not finite
+    rewinds: list[Rewind] = []
     epochs: list[Epoch] = []
     best: BestValidation | None = None
     test: Test | None = None
@@ -138,6 +149,16 @@ class Summary(_Record):
     device: str | None = None
     versions: dict[str, str] = {}
     code_commit: str | None = None  # of minigpt, when the run started
+
+    @property
+    def outcome(self) -> str:
+        """The status, and what was left out or done again since numbers were not finite."""
+        parts = [self.status.value]
+        if self.skipped_steps:
+            parts.append(f"{self.skipped_steps} step{'s' * (self.skipped_steps > 1)} skipped")
+        if self.rewinds:
+            parts.append(f"rewound {len(self.rewinds)} time{'s' * (len(self.rewinds) > 1)}")
+        return ", ".join(parts)
 
     @property
     def final(self) -> Epoch | None:

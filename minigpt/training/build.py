@@ -5,7 +5,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from minigpt.batches.config import DataConfig
 from minigpt.config import build, plain
-from minigpt.errors import UserError
+from minigpt.errors import UserError, check_choice
 from minigpt.model.gpt import GPTConfig, count_parameters
 from minigpt.model.loss import check_method, check_smoothing, has_bfloat16_instructions
 from minigpt.runs.mirror import RunMirror
@@ -28,6 +28,7 @@ from minigpt.training.callbacks.finite_watch import FiniteWatch
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.checkpoint_io import DurableCheckpointIO
 from minigpt.training.data_module import TokenDataModule
+from minigpt.training.finite import ON_NAN
 from minigpt.training.known_parts import make_parts
 from minigpt.training.lightning_seams import NoProfiler, leave_signals_alone
 from minigpt.training.limits import check_limits
@@ -38,6 +39,7 @@ from minigpt.training.optimizer import OptimizerConfig, check_covers
 from minigpt.training.processes import find_environment, is_first
 from minigpt.training.schedule import SchedulerConfig
 from minigpt.training.sharding import ShardedStrategy
+from minigpt.training.skipped_steps import SkippedSteps
 from minigpt.training.trainer_keys import OWN_KEYS, check_trainer_keys
 
 
@@ -69,12 +71,14 @@ def build_run(
     *,
     resumed: bool = False,
     tokenizer: Tokenizer | None = None,
+    halvings: int = 0,
 ) -> Run:
     """Data, module and trainer of a configuration; the same seed gives the same weights.
 
     recorders: callbacks that come before the configuration's, so that what these save is recorded.
     resumed: the weights come from a checkpoint later, so those of model.from are not read.
     tokenizer: makes the ids in place of the one that data.tokenizer names.
+    halvings: of the learning rate, one for each rewind.
     Raises UserError for anything in the configuration that cannot be run, before it is run.
     """
     callbacks = [*recorders, *make_parts("callbacks", cfg.callbacks)]
@@ -83,10 +87,13 @@ def build_run(
     data, trainer = parts.data, parts.trainer
     order = {**data.order(), "end_of_text": data.config.end_of_text}
     torch.manual_seed(cfg.seed)
-    lit = LitGPT(parts.model, parts.optimizer, parts.scheduler, data.store.manifest.tokenizer,
+    optimizer = replace(parts.optimizer, lr=parts.optimizer.lr / 2**halvings)
+    lit = LitGPT(parts.model, optimizer, parts.scheduler, data.store.manifest.tokenizer,
                  order, cfg.loss, cfg.label_smoothing, cfg.seed)  # fmt: skip
     if cfg.trainer.get("auto_accumulate", False):
         lit.micro_batches = MicroBatches()
+    if cfg.get("on_nan") == "skip":
+        lit.skipped = SkippedSteps()
     if parts.start is not None:
         from minigpt.interop.start import load_start
 
@@ -119,6 +126,7 @@ def build_parts(
     check_loss(cfg.loss, cfg.label_smoothing)
     # The trainer before the data: a large corpus takes minutes to prepare.
     trainer, compile_blocks = make_trainer(cfg, callbacks, loggers)
+    _check_on_nan(cfg, trainer)
     if compile_blocks:
         _check_compiler(trainer)
     has_softcap = cfg.model.get("logit_softcap") is not None
@@ -174,7 +182,7 @@ def make_trainer(
         arguments["precision"] = "bf16-mixed" if fast else "32-true"
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    callbacks = [Metrics(), FiniteWatch(), *callbacks]
+    callbacks = [Metrics(), FiniteWatch(cfg.run_dir), *callbacks]
     quieten_lightning()
     environment, mirror = find_environment(), run_mirror(cfg)
     if arguments.get("strategy") == "fsdp2":
@@ -197,6 +205,18 @@ def make_trainer(
         raise UserError(f"trainer.{key}={arguments[key]}: {line}") from None
     leave_signals_alone(trainer)
     return trainer, compile_blocks
+
+
+def _check_on_nan(cfg: DictConfig, trainer: pl.Trainer) -> None:
+    on_nan, most = cfg.get("on_nan", "stop"), cfg.get("max_rewinds", 1)
+    check_choice("on_nan", on_nan, ON_NAN)
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise UserError(f"max_rewinds must be a whole number of at least 1, got {most!r}")
+    if on_nan == "rewind" and trainer.world_size > 1:
+        raise UserError(
+            f"on_nan=rewind goes back in a run of one process only, and this one has "
+            f"{trainer.world_size}; use on_nan=skip or stop"
+        )
 
 
 def run_mirror(cfg: DictConfig) -> RunMirror | None:

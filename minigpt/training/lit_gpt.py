@@ -19,7 +19,7 @@ from minigpt.model.dropout import Dropout, RowsOfBatch
 from minigpt.model.gpt import GPT, GPTConfig
 from minigpt.model.loss import METHODS, next_token_loss, resolve_method
 from minigpt.training.data_module import TokenDataModule
-from minigpt.training.finite import check_finite, scalar_read_syncs
+from minigpt.training.finite import StepNotTakenError, check_finite, scalar_read_syncs
 from minigpt.training.lightning_seams import (
     LeanModule,
     at_step_boundary,
@@ -31,6 +31,7 @@ from minigpt.training.loss_meter import nats_and_tokens
 from minigpt.training.micro_batches import MICRO_BATCH, MicroBatches
 from minigpt.training.optimizer import (
     OptimizerConfig,
+    leave_out_unless_finite,
     make_optimizer,
     use_configured_settings,
 )
@@ -42,6 +43,7 @@ from minigpt.training.sharding import (
     shard,
     whole,
 )
+from minigpt.training.skipped_steps import SKIPPED_STEPS, SkippedSteps
 
 
 class LitGPT(LeanModule):
@@ -90,6 +92,8 @@ class LitGPT(LeanModule):
         self.net = GPT(model)
         self.is_pretrained = False  # True where training starts with the weights of model.from
         self.micro_batches: MicroBatches | None = None  # with trainer.auto_accumulate=true
+        self.norms_since_read: Tensor | float = 0.0  # their sum, where reading one at a time syncs
+        self.skipped: SkippedSteps | None = None  # with on_nan=skip
         self.dropouts = [m for m in self.net.modules() if isinstance(m, Dropout)]
         self.shared_generator = torch.Generator()  # the same numbers in all processes
         self.trained = list(self.net.parameters())  # a list, since walking the modules takes time
@@ -120,6 +124,8 @@ class LitGPT(LeanModule):
         totals = nats_and_tokens(loss, batch[1])
         if self.trainer.world_size > 1:
             loss = loss * loss_weight(self.trainer, totals).to(loss.dtype)
+        if self.skipped is not None:
+            totals = self.skipped.without_bad_loss(totals)
         return {"loss": loss, "nats_and_tokens": totals}
 
     def _training_loss(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -181,12 +187,21 @@ class LitGPT(LeanModule):
         gradients = [p.grad for p in self.trained if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         self.grad_norm = whole(norm)
-        if not scalar_read_syncs(self):
+        if self.skipped is not None:
+            if self.skipped.leaves_out(self.trainer, self.grad_norm):
+                for parameter in self.trained:
+                    parameter.grad = None  # an optimizer leaves such a parameter as it is
+                return
+        elif scalar_read_syncs(self):
+            leave_out_unless_finite(optimizer, self.grad_norm)
+            self.norms_since_read = self.norms_since_read + self.grad_norm
+        else:
             check_finite(
                 self.trainer,
                 self.grad_norm.item(),
                 "the gradient norm",
                 "training stopped before that step",
+                StepNotTakenError,
             )
         if gradient_clip_val is None:
             return
@@ -218,10 +233,14 @@ class LitGPT(LeanModule):
         settle_position(self.trainer, checkpoint)
         if self.micro_batches is not None:
             checkpoint[MICRO_BATCH] = self.micro_batches.rows
+        if self.skipped is not None:
+            checkpoint[SKIPPED_STEPS] = self.skipped.count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.micro_batches is not None:
             self.micro_batches.rows = checkpoint.get(MICRO_BATCH)
+        if self.skipped is not None:
+            self.skipped.count = checkpoint.get(SKIPPED_STEPS, 0)
 
 
 def check_loss(loss: str, label_smoothing: float) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -133,6 +133,16 @@ def _settings(config: OptimizerConfig, group: ParameterGroup) -> dict[str, Any]:
         return {**settings, "momentum": config.momentum, "nesterov": True, **scale, **NEWTON_SCHULZ}
     beta1, beta2 = config.betas
     return {**settings, "betas": (beta1, beta2), "eps": config.eps, "fused": config.fused}
+
+
+def leave_out_unless_finite(optimizer: Optimizer, norm: Tensor) -> None:
+    """Have fused AdamW leave out the next step if this gradient norm is not finite; () norm.
+
+    It does so on the device, so that nothing waits for the norm, as for gradients that were scaled.
+    Muon has no such kernel.
+    """
+    if isinstance(optimizer, torch.optim.AdamW) and optimizer.defaults["fused"]:
+        optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
 
 
 def use_configured_settings(

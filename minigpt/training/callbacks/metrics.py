@@ -117,6 +117,8 @@ class Metrics(pl.Callback):
         totals = self._summed(trainer, self._step_meter)
         assert totals is not None
         loss, tokens = mean(totals), int(totals[1].item())
+        if not tokens:  # every step since the last log was skipped
+            return
         now = time.perf_counter()
         seconds = now - self._timer_start
         self.tokens_seen += tokens

@@ -14,7 +14,16 @@ from minigpt.errors import UserError
 from minigpt.model.gpt import count_parameters
 from minigpt.model.loss import perplexity
 from minigpt.runs.run_folder import RunFolder
-from minigpt.runs.summary import Data, Epoch, Sample, Status, Summary, Test, TokenizerName
+from minigpt.runs.summary import (
+    Data,
+    Epoch,
+    Rewind,
+    Sample,
+    Status,
+    Summary,
+    Test,
+    TokenizerName,
+)
 from minigpt.signals import Interrupted
 from minigpt.training.callbacks.metrics import Metrics
 from minigpt.training.callbacks.samples import TextSamples
@@ -45,9 +54,16 @@ class RunSummary(pl.Callback):
     """
 
     def __init__(
-        self, run: RunFolder, command: str, overrides: list[str], code_commit: str | None
+        self,
+        run: RunFolder,
+        command: str,
+        overrides: list[str],
+        code_commit: str | None,
+        rewinds: list[Rewind],
     ) -> None:
+        """rewinds: those of earlier starts."""
         self.run = run
+        self.rewinds = rewinds
         self.overrides = overrides
         self.code_commit = code_commit
         self.commands = [command]  # the one that began the run, and those that resumed it
@@ -166,6 +182,8 @@ class RunSummary(pl.Callback):
             vocab_size=lit.net.config.vocab_size,
             batches_per_epoch=int(trainer.num_training_batches),
             steps=trainer.global_step,
+            skipped_steps=lit.skipped.count if lit.skipped else 0,
+            rewinds=self.rewinds,
             epochs=[*self.epochs, *([self.unfinished_epoch] if self.unfinished_epoch else [])],
             best=metrics.best,
             test=self.test,
