@@ -79,6 +79,27 @@ def test_a_loss_on_other_tokens_than_the_next_is_caught_on_an_untrained_network(
         check_training_loss(shifted_once_more, net, inputs)
 
 
+def test_bfloat16_may_round_the_large_logits_of_a_trained_network(net):
+    head = net.head
+
+    def right(batch):
+        hidden = net.hidden(batch[0])
+        return next_token_loss(hidden, head.weight, head.bias, batch[1], "bfloat16")
+
+    def shifted_once_more(batch):
+        return right((batch[0].roll(1, 1), batch[1]))
+
+    with torch.no_grad():
+        net.head.weight.mul_(60)
+    for seed in range(50):
+        inputs = torch.randint(37, (1, 12), generator=torch.Generator().manual_seed(seed))
+        assert 9 < net(inputs).abs().max() < 40
+        with torch.no_grad():
+            check_training_loss(right, net, inputs)
+            with pytest.raises(UserError, match="the loss compares other tokens than the next"):
+                check_training_loss(shifted_once_more, net, inputs)
+
+
 def test_the_first_loss_is_near_ln_of_the_vocabulary():
     check_first_loss(10.9, 50257)
     for loss in (9.0, 12.0, float("nan")):
