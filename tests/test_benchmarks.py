@@ -303,3 +303,28 @@ def test_each_part_of_the_network_is_timed_beside_the_plain_one(module, monkeypa
     assert "| 425,984 |" in rows["plain"]  # 2 tables of 50, 128 positions, 2 blocks, a norm
     assert "| -16,384 |" in rows["rotary"]  # without 128 positions
     assert rows["plain"].endswith("| 1.00 (1.00 to 1.00) |")
+
+
+def test_the_page_of_the_memory_estimate_says_how_many_are_near(module, monkeypatch, capsys):
+    memory = module("memory")
+    mib = 2**20
+    measured = iter([{"measured": 100 * mib}, {"measured": 80 * mib}] * 2)
+    estimates = {"mini": 84 * mib, "gpt2, batch 1": 48 * mib}
+    thresholds = []
+
+    def run_script(script, *arguments, folder):
+        thresholds.append(memory.os.environ.get(memory.THRESHOLD))
+        name = "gpt2, batch 1" if "model=gpt2" in arguments else "mini"
+        return {**next(measured), "estimate": estimates[name]}
+
+    monkeypatch.delenv(memory.THRESHOLD, raising=False)
+    monkeypatch.setattr(memory, "run_script", run_script)
+    monkeypatch.setattr("sys.argv", ["memory.py", "--stdout", "--configs", *estimates])
+    memory.main()
+    page = capsys.readouterr().out
+    assert thresholds == [None, "65536"] * 2
+    assert too_wide(prose_of_markdown(page)) == []
+    assert "| mini | 84 | 80 | 1.05 | 100 | 0.84 |" in page
+    text = " ".join(page.split())
+    assert "off what is needed in 1 of 2 configurations (0.60 to 1.05 times as much)" in text
+    assert "off what is held by default in 1 of 2 configurations (0.48 to 0.84" in text

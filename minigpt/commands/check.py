@@ -13,12 +13,15 @@ from minigpt.commands.plan import plan
 from minigpt.commands.start import with_start
 from minigpt.config import compose_config, refuse_resume
 from minigpt.errors import UserError
+from minigpt.model.loss import resolve_method
 from minigpt.reports.terminal_table import Console
-from minigpt.training.build import build_parts
+from minigpt.training.build import Parts, build_parts
 from minigpt.training.callbacks.weight_average import WeightAverage
 from minigpt.training.known_parts import make_known_parts
 from minigpt.training.limits import training_batches
 from minigpt.training.memory import physical_memory
+from minigpt.training.sharding import ShardedStrategy
+from minigpt.training.step_memory import StepSettings
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,9 +50,7 @@ def check_config(cfg: DictConfig) -> dict[str, Any]:
         parts.model,
         manifest.tokens["train"],
         data.config.stride,
-        data.config.batch_size // trainer.world_size,
-        muon=cfg.optimizer.name == "muon",
-        averaged=any(isinstance(callback, WeightAverage) for callback in callbacks),
+        step_settings(cfg, parts),
     )
     needed = counts["memory_bytes"] * (trainer.world_size // trainer.num_nodes)
     if needed > physical_memory() and trainer.strategy.root_device.type == "cpu":
@@ -70,6 +71,22 @@ def check_config(cfg: DictConfig) -> dict[str, Any]:
         "largest_id": manifest.largest_id,
         "not_checked": unknown_callbacks + unknown_loggers,
     }
+
+
+def step_settings(cfg: DictConfig, parts: Parts) -> StepSettings:
+    """What the memory of a step depends on, of a configuration and the trainer made from it."""
+    trainer = parts.trainer
+    device = trainer.strategy.root_device
+    return StepSettings(
+        batch_size=parts.data.config.batch_size // trainer.world_size,
+        loss=resolve_method(cfg.loss, device),
+        bfloat16=trainer.precision == "bf16-mixed",
+        on_cpu=device.type == "cpu",
+        muon=cfg.optimizer.name == "muon",
+        averaged=any(isinstance(callback, WeightAverage) for callback in trainer.callbacks),
+        processes=trainer.world_size,
+        sharded=isinstance(trainer.strategy, ShardedStrategy),
+    )
 
 
 def print_plan(counts: dict[str, Any], as_json: bool) -> None:

@@ -69,6 +69,11 @@ def has_bfloat16_instructions() -> bool:
     return torch.cpu._is_avx512_bf16_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def has_chunked_operator() -> bool:
+    """True from torch 2.13 on; before, `chunked` is computed as `dense`."""
+    return hasattr(F, "linear_cross_entropy")
+
+
 def next_token_loss(
     hidden: Float[Tensor, "*N C"],
     weight: Float[Tensor, "V C"],
@@ -136,8 +141,7 @@ def _summed_loss(
         if softcap is not None:
             check_library(method, bias is not None, has_softcap=True)
         return summed_library_loss(method, hidden, weight, bias, targets)
-    has_operator = hasattr(F, "linear_cross_entropy")  # torch >= 2.13
-    if method == "chunked" and has_operator and softcap is None:
+    if method == "chunked" and has_chunked_operator() and softcap is None:
         return F.linear_cross_entropy(
             hidden,
             weight,

@@ -1,18 +1,10 @@
 """The plan is exact, and is that of the run."""
 
-import dataclasses
 import json
 
 import pytest
 
-from minigpt.commands.plan import estimate_memory
-from minigpt.config import build, compose_config
-from minigpt.model.gpt import GPTConfig, count_parameters
 from tests.conftest import run_folders
-
-
-def config(preset):
-    return build(GPTConfig, "model", compose_config([f"model={preset}"]).model)
 
 
 @pytest.mark.parametrize(
@@ -63,28 +55,21 @@ def test_check_says_it_in_words_too(type_minigpt):
         assert text in out
 
 
-def test_the_memory_estimate_counts_weights_gradients_and_moments():
-    small, large = config("base"), config("gpt2")
-    assert estimate_memory(small, 1) > 4 * 4 * 13_278_976
-    assert estimate_memory(large, 1) > 4 * 4 * 124_439_808
-    assert estimate_memory(small, 64) > estimate_memory(small, 32)
-    plain = estimate_memory(small, 1)
-    assert estimate_memory(small, 1, averaged=True) - plain == 4 * 13_278_976
-    assert plain - estimate_memory(small, 1, muon=True) == 4 * count_parameters(small)["blocks"]
+def test_check_estimates_the_step_that_the_configuration_describes(tiny, type_minigpt):
+    def memory(*words):
+        typed = type_minigpt("check", *tiny, "trainer.precision=32-true", "loss=float32", *words,
+                             "--json")  # fmt: skip
+        assert typed.code == 0, typed.err
+        return json.loads(typed.out)["memory_bytes"]
 
-
-@pytest.mark.parametrize(
-    ("change", "least"),
-    [
-        ({"activation": "swiglu"}, 2 * 4096 * 300),  # 4 x 336 units in place of 2 x 512
-        ({"logit_softcap": 15.0}, 256 * 50_257),
-        ({"bigram_embeddings": 1000}, 4 * 128_000),
-    ],
-)
-def test_the_memory_estimate_grows_with_parts_that_keep_more(change, least):
-    base = config("base")
-    more = dataclasses.replace(base, **change)
-    assert estimate_memory(more, 32) - estimate_memory(base, 32) >= 4 * least
+    shape = ["model.n_embd=64", "model.n_layer=4", "model.vocab_size=5000"]
+    least = memory(*shape)
+    assert memory(*shape, "data.batch_size=32") > least
+    assert memory(*shape, "loss=dense") != least
+    assert memory(*shape, "callbacks=weight_average") > least
+    assert memory(*shape, "optimizer=muon") < least
+    ddp = memory(*shape, "trainer.devices=2")
+    assert memory(*shape, "trainer.devices=2", "trainer.strategy=fsdp2") < ddp
 
 
 LIMITS = {
