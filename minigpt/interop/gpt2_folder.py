@@ -10,6 +10,7 @@ from minigpt.interop.gpt2_config import from_gpt2_config
 from minigpt.interop.gpt2_weights import from_gpt2_weights
 from minigpt.json_text import parse_json
 from minigpt.model.gpt import GPTConfig
+from minigpt.ordinary_file import read_text
 from minigpt.runs.stored_model import Weights
 
 CONFIG = "config.json"
@@ -53,7 +54,7 @@ def read_weights(folder: Path, shape: GPTConfig) -> Weights:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises UserError where the file is not one."""
     try:
-        content = parse_json(path.read_text("utf-8"))
+        content = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}); it is damaged") from None
     if not isinstance(content, dict):

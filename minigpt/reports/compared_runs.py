@@ -123,8 +123,11 @@ class ComparedRun:
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
-        """The metrics, one row per logged step."""
-        return read_metrics(self.folder.metrics)
+        """The metrics, one row per logged step; none where the file cannot be read."""
+        try:
+            return read_metrics(self.folder.metrics)
+        except OSError:
+            return []
 
     def _tokens_at(self, step: float) -> float:
         """Tokens seen after a step: the same for each, or growing with the batches."""

@@ -11,6 +11,7 @@ import torch
 
 from minigpt.errors import UserError, reason_of
 from minigpt.model.gpt import GPTConfig
+from minigpt.ordinary_file import check_ordinary
 from minigpt.runs.checkpoint_limits import (
     NotPlainError,
     check_archive,
@@ -97,6 +98,7 @@ def check_whole(path: Path) -> None:
 def _check_records(path: Path) -> None:
     """A checkpoint is a zip archive: torch writes each record's CRC-32, but never reads it."""
     try:
+        check_ordinary(path)
         with zipfile.ZipFile(path) as archive:
             check_archive(archive)
             record = archive.testzip()

@@ -5,10 +5,12 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from minigpt.atomic_file import explain_disk_errors
 from minigpt.json_text import parse_json
+from minigpt.ordinary_file import check_ordinary
 
 COLUMNS = (
     "step", "epoch", "train/loss", "train/perplexity", "lr", "grad_norm", "tokens_per_second",
@@ -16,6 +18,7 @@ COLUMNS = (
     "test/loss", "test/perplexity",
 )  # fmt: skip
 OTHER = "other"  # metrics without a column of their own, as a JSON object
+MOST_BYTES = 1 << 31  # ten million rows
 
 
 class MetricsWriter:
@@ -51,12 +54,13 @@ class MetricsWriter:
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """One row a step, in order, of the metrics that were logged there; [] without a file.
 
-    A line that a kill cut short is left out.
+    A line that a kill cut short is left out, and so is all after one that no CSV has.
     """
     if not path.exists():
         return []
+    check_ordinary(path, MOST_BYTES)
     rows: dict[int, dict[str, float]] = {}
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8", errors="replace") as file, suppress(csv.Error):
         for cells in csv.DictReader(file):
             parsed = _parsed(cells)
             if parsed is not None:
@@ -71,7 +75,7 @@ def _parsed(cells: Mapping[str, str | None]) -> dict[str, float] | None:
     try:
         other = parse_json(cells[OTHER] or "{}")
         row = {name: float(cells[name] or "nan") for name in COLUMNS}
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None
     if not math.isfinite(row["step"]) or not isinstance(other, dict):
         return None

@@ -16,12 +16,14 @@ from yaml import AliasEvent, YAMLError
 from minigpt.atomic_file import explain_disk_errors, is_half_written, write_file
 from minigpt.errors import UserError, reason_of
 from minigpt.json_text import parse_json
+from minigpt.ordinary_file import read_text
 
 if TYPE_CHECKING:
     from minigpt.runs.summary import Summary
 
 CONFIG = "config.yaml"
 CONFIG_BYTES = 1_000_000  # a run writes a few thousand
+DEEPEST = 100  # brackets in one another: the parser needs minutes for a hundred thousand
 SLURM_JOB = ".slurm_job"
 SECTIONS = {"model", "data", "optimizer", "trainer"}  # of every config.yaml that minigpt writes
 
@@ -143,9 +145,7 @@ class RunFolder:
         and interpolations that read the environment or files.
         """
         try:
-            if self.config.stat().st_size > CONFIG_BYTES:
-                raise _NotPlainError(f"it has more than {CONFIG_BYTES:,} bytes")
-            text = self.config.read_text("utf-8")
+            text = read_text(self.config, CONFIG_BYTES)
             _check_plain(text)
             content = OmegaConf.to_container(OmegaConf.create(text))
         except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
@@ -170,7 +170,7 @@ class RunFolder:
         from minigpt.runs.summary import Status, parse_summary
 
         try:
-            content = parse_json(self.summary.read_text("utf-8"))
+            content = parse_json(read_text(self.summary))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.summary} cannot be read ({reason_of(error)}); the run has not begun "
@@ -249,7 +249,18 @@ class _NotPlainError(ValueError):
 
 
 def _check_plain(text: str) -> None:
+    if _depth(text) > DEEPEST:
+        raise _NotPlainError("it is nested too deeply")
     if "*" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
         raise _NotPlainError("it has YAML aliases")
     if resolver := re.search(r"\$\{[^}]*:", text):
         raise _NotPlainError(f"it has the interpolation {resolver[0]}...}}")
+
+
+def _depth(text: str) -> int:
+    """How many brackets of a text are open at once, at most."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{\]}]", text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest

@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 
 from minigpt.errors import UserError
+from minigpt.ordinary_file import check_ordinary
 from minigpt.tokens.sharded import REMAKE
 
 
@@ -31,6 +32,7 @@ def read_documents(path: Path, start: int) -> Iterator[StoredDocument]:
     Raises UserError where the list is missing or damaged.
     """
     try:
+        check_ordinary(path)
         with path.open("rb") as file:
             for line in file:
                 name, domain, tokens = orjson.loads(line)

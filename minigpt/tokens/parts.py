@@ -13,6 +13,7 @@ from typing import Any
 
 from minigpt.atomic_file import write_file
 from minigpt.json_text import parse_json
+from minigpt.ordinary_file import read_text
 from minigpt.tokens.durable import DISK_WAY_OUT
 from minigpt.tokens.record_check import check_record
 from minigpt.tokens.sharded import document_list_path, shard_path
@@ -76,7 +77,7 @@ def finished_parts(folder: Path, itemsize: int) -> list[Part]:
         shards = {split: shard_path(folder, split, len(parts)) for split in SPLITS}
         lists = {split: document_list_path(folder, split, len(parts)) for split in SPLITS}
         try:
-            part = Part(**parse_json(path.read_text()))
+            part = Part(**parse_json(read_text(path)))
             _check(part)
             sizes = {
                 **{path: part.tokens[split] * itemsize for split, path in shards.items()},

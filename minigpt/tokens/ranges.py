@@ -20,6 +20,7 @@ import numpy as np
 from minigpt.atomic_file import explain_disk_errors, write_file
 from minigpt.errors import UserError
 from minigpt.json_text import parse_json
+from minigpt.ordinary_file import read_text
 from minigpt.text.document import Document
 from minigpt.text.opening import BytesRead
 from minigpt.text.source import Source
@@ -55,7 +56,7 @@ class Job:
 
     @classmethod
     def read(cls, folder: Path) -> "Job":
-        return cls(**parse_json((folder / "job.json").read_text("utf-8")))
+        return cls(**parse_json(read_text(folder / "job.json")))
 
 
 def divide(sizes: Sequence[int | None]) -> list[list[int]]:
@@ -85,7 +86,7 @@ class RangeFiles:
     def is_finished(self) -> bool:
         """True if the record is there and names the sizes of the files."""
         try:
-            record = parse_json(self.record.read_text("utf-8"))
+            record = parse_json(read_text(self.record))
             return (self.ids.stat().st_size, self.documents.stat().st_size) == (
                 record["ids_bytes"],
                 record["documents_bytes"],
@@ -161,7 +162,7 @@ def read_range(
             if len(batch) >= BATCH_DOCUMENTS:
                 yield batch
                 batch = []
-    read.count += parse_json(files.record.read_text("utf-8"))["read_bytes"]
+    read.count += parse_json(read_text(files.record))["read_bytes"]
     yield batch
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt.errors import UserError
+from minigpt.ordinary_file import check_ordinary
 from minigpt.tokens.manifest import Manifest
 from minigpt.tokens.shard_cache import ShardCache
 
@@ -64,6 +65,7 @@ class Tokens:
                 if self._cache.ask_for(path.name, record["sha256"], size) is None:
                     return None
             try:
+                check_ordinary(path)
                 with path.open("rb") as file:
                     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except OSError as error:

@@ -8,6 +8,7 @@ import numpy as np
 
 from minigpt.errors import UserError
 from minigpt.json_text import parse_json
+from minigpt.ordinary_file import read_text
 from minigpt.tokens.document_list import StoredDocument, read_documents
 from minigpt.tokens.manifest import MANIFEST, VERSION, parse_manifest
 from minigpt.tokens.object_store import RemoteFolder
@@ -29,7 +30,7 @@ class TokenStore:
         self._cache = cache
         path = folder / MANIFEST
         try:
-            content = parse_json(path.read_text("utf-8"))
+            content = parse_json(read_text(path))
             version = content["version"]
             if type(version) is not int:
                 raise TypeError

@@ -8,6 +8,7 @@ from typing import Any
 from minigpt.atomic_file import write_file
 from minigpt.errors import UserError
 from minigpt.json_text import parse_json
+from minigpt.ordinary_file import read_text
 from minigpt.text.paths import user_path
 from minigpt.tokens.byte_pairs import TrainedTokenizer
 from minigpt.tokens.durable import DISK_WAY_OUT
@@ -49,7 +50,7 @@ def read_tokenizer_file(path: Path, way_out: str) -> TokenizerFile:
     Raises UserError, with the way out, where the file is missing, damaged or of another kind.
     """
     try:
-        content: Any = parse_json(path.read_text("utf-8"))
+        content: Any = parse_json(read_text(path))
     except FileNotFoundError:
         raise UserError(f"no such tokenizer: {path}; {way_out}") from None
     except OSError as error:
