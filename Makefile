@@ -18,7 +18,7 @@ train: .venv/.run ## make train ARGS="trainer=quick"
 test: .venv/.dev ## make test ARGS="tests/model -x"
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-soak: .venv/.dev ## what takes too long for make test
+soak: .venv/.dev .venv/.fuzz ## what takes too long for make test
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: .venv/.dev

@@ -23,11 +23,11 @@ echo torch | compile - $(without $others) -o requirements/cuda.txt > /dev/null
 echo torch | compile - $(without $(grep -vx torch <<< "$closure")) -o requirements/torch.txt > /dev/null
 compile pyproject.toml $(without torch $cuda) -o requirements/train.txt > /dev/null
 everywhere=$(sed -nE 's/^([a-z0-9-]+)==[^ ]+ \\$/\1/p' requirements/train.txt)
-for level in dev docs audit; do # what each adds to train.txt
+for level in dev fuzz docs audit; do # what each adds to train.txt
   compile pyproject.toml --extra $level $(without torch $cuda $everywhere) \
     -o requirements/$level.txt > /dev/null
 done
 
 # torch's build for the CPU (Python 3.11, x86-64), which is not in the package index.
 cpu=6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
-sed -i "/^torch==/a\\    --hash=sha256:$cpu \\\\" requirements/torch.txt
+sed -i "/$cpu/d; /^torch==/a\\    --hash=sha256:$cpu \\\\" requirements/torch.txt

@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import REPOSITORY
-
+# Nothing of minigpt is imported before atheris is there to follow it.
+REPOSITORY = Path(__file__).parent.parent.parent
 PAGE = REPOSITORY / "docs" / "results" / "fuzzing.md"
 MEGABYTES = 2048  # that a process may have
 SECONDS = 10  # that one input may take
@@ -61,7 +61,10 @@ def fuzz(name, inputs):
     said = done.stdout + done.stderr
     tried = re.findall(r"^#(\d+)", said, re.M)
     count = max(map(int, tried), default=0)
-    finding = said[-3000:] if done.returncode or count < inputs else ""
+    finding = ""
+    if done.returncode or count < inputs:
+        raised = said.find("Uncaught Python exception")
+        finding = said[raised:][:3000] if raised >= 0 else said[-3000:]
     return Fuzzed(name, count, time.perf_counter() - started, finding)
 
 

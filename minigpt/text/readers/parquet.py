@@ -30,11 +30,15 @@ def read_parquet(path: Path, field: str, read: BytesRead) -> Texts:
                 number += 1
                 name = f"{path} row {number}"
                 yield name, text_of({field: text}, field, name)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: damaged or not Parquet (the name of a column: {error.reason}); get it again"
+        ) from None
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's own
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         what = f"damaged after row {number}" if number else "damaged or not Parquet"
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: {what} ({reason}); get it again") from None
     read.count += path.stat().st_size
 

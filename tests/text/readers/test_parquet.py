@@ -29,3 +29,11 @@ def test_a_damaged_file_is_named(tmp_path):
         (tmp_path / "a.parquet").write_bytes(content)
         with pytest.raises(UserError, match="a.parquet: damaged or not Parquet"):
             texts(tmp_path / "a.parquet")
+
+
+def test_a_column_whose_name_is_not_utf8_is_a_damaged_file(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["one"], "abcd": ["two"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"abcd", b"\x98bcd"))
+    with pytest.raises(UserError, match=r"a.parquet: damaged or not Parquet \(the name of a col"):
+        texts(path)
