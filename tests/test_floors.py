@@ -22,7 +22,7 @@ FLOORS = (
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 # Open to every room, and import none of them.
 BASEMENT = {"errors", "config", "error_lines", "json_text", "command_lines", "atomic_file",
-            "lean_imports", "shown_text", "signals", "version"}  # fmt: skip
+            "lean_imports", "ordinary_file", "shown_text", "signals", "version"}  # fmt: skip
 
 
 def imports(path: Path) -> list[str]:
