@@ -466,7 +466,7 @@ def test_a_run_that_is_killed_in_its_evaluation_is_evaluated_by_the_next_start(
         "end_of_run.short_extraction = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "main()\n"
     )
-    short = [*tiny, "trainer.max_epochs=1"]
+    short = [*tiny, "trainer.max_steps=25"]  # the second epoch is cut short
     assert type_train(*short, "hydra.run.dir=whole").code == 0
     done = start_python(tmp_path, "-c", kill, *words, *short)
     assert done.returncode == -signal.SIGKILL, done.stderr

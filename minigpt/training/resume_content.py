@@ -18,6 +18,7 @@ from minigpt.training.lightning_seams import fit_progress
 from minigpt.training.lit_gpt import LitGPT
 from minigpt.training.micro_batches import MICRO_BATCH
 from minigpt.training.optimizer import make_optimizer
+from minigpt.training.skipped_steps import SKIPPED_STEPS
 
 CALLBACKS = ("Metrics", "RunSummary")  # of every run: their records go on, too
 # What torch's optimizer keeps of each parameter.
@@ -46,6 +47,8 @@ def check_content(checkpoint: dict[str, Any], lit: LitGPT, trainer: pl.Trainer) 
                 check_like(checkpoint[key], dict(lit.state_dict()), key)
         rows = checkpoint.get(MICRO_BATCH)
         _require(rows is None or (type(rows) is int and rows > 0), MICRO_BATCH)
+        skipped = checkpoint.get(SKIPPED_STEPS, 0)
+        _require(type(skipped) is int and skipped >= 0, SKIPPED_STEPS)
         optimizer = make_optimizer(lit.optimizer_config, lit.net, lit.net.config.scaling)
         _check_optimizer(checkpoint, optimizer)
         _check_schedule(checkpoint, len(optimizer.param_groups))

@@ -54,6 +54,10 @@ def test_whatever_a_checkpoint_holds_in_place_of_a_value_is_one_line_or_as_good(
     with pytest.raises(UserError, match="checkpoint's optimizer_states state is not what a run"):
         check(few)
 
+    for wrong in (-1, "5", None):
+        with pytest.raises(UserError, match="checkpoint's skipped_steps is not what a run saves"):
+            check({**saved, "skipped_steps": wrong})
+
     taken = {place for place, _ in accepted(saved, check, UserError, [MISSING, None, -1, "5", []])}
     settings = {"name", "algorithm", "lr", "weight_decay", "betas", "eps", "fused", "initial_lr"}
     as_good = (
@@ -96,7 +100,7 @@ WRONG_STATES = [
 def test_a_callback_takes_no_state_that_it_would_trip_over_later(name, place, value):
     callbacks = {
         "Metrics": Metrics(),
-        "RunSummary": RunSummary(None, "train", [], None),
+        "RunSummary": RunSummary(None, "train", [], None, []),
         "TextSamples": TextSamples(1, 1, 1.0),
         "EarlyStopping": EarlyStopping("val/loss", patience=3),
     }

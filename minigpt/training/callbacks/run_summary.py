@@ -41,6 +41,7 @@ class _State(BaseModel):
     """What a checkpoint holds of the summary."""
 
     epochs: list[Epoch]
+    unfinished_epoch: Epoch | None = None  # older checkpoints do not have it
     seconds: float
     commands: list[str] = Field(min_length=1)
     overrides: list[str]
@@ -77,6 +78,7 @@ class RunSummary(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "epochs": [epoch.model_dump() for epoch in self.epochs],
+            "unfinished_epoch": self.unfinished_epoch and self.unfinished_epoch.model_dump(),
             "seconds": self._seconds(),
             "commands": self.commands,
             "overrides": self.overrides,
@@ -86,6 +88,7 @@ class RunSummary(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         state = _State.model_validate(state_dict)
         self.epochs = state.epochs
+        self.unfinished_epoch = state.unfinished_epoch
         self.earlier_seconds = state.seconds
         self.commands = [*state.commands, *self.commands]
         self.overrides = state.overrides
@@ -95,6 +98,11 @@ class RunSummary(pl.Callback):
         self.epoch_started = time.perf_counter()
         self.active = True
         self.write(trainer, Status.RUNNING)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.unfinished_epoch = None  # a resumed run goes on with that epoch
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:
