@@ -22,6 +22,7 @@ from pyarrow import parquet
 from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
 from minigpt.interop.gpt2_folder import read_weights
+from minigpt.interop.gpt2_weights import to_gpt2_weights
 from minigpt.model.gpt import GPT
 from minigpt.runs.checkpoints import read_checkpoint
 from minigpt.runs.metrics import COLUMNS, read_metrics
@@ -47,7 +48,7 @@ class Target:
     """A format: what reads it, bytes that are right, and how many inputs it gets."""
 
     name: str
-    read: Callable[[bytes], None]
+    read: Callable[[bytes], bool]  # True if it took them
     seeds: Callable[[], list[bytes]]
     share: int  # of a million inputs, in thousands
 
@@ -65,8 +66,11 @@ def of_file(name, read):
         path = folder() / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        with contextlib.suppress(UserError):
+        try:
             read(path)
+        except UserError:
+            return False
+        return True
 
     return read_bytes
 
@@ -78,6 +82,8 @@ def read_all(path):
 
 
 def open_store(path):
+    for name in ("train-00000.bin", "train-00000.jsonl"):  # the empty shard of the seed
+        (path.parent / name).touch()
     TokenStore(path.parent)
 
 
@@ -102,16 +108,17 @@ def read_prompt(content):
     text = content.decode("utf-8", "ignore")
     tokenizer = gpt2()
     assert tokenizer.decode(tokenizer.encode(text)) == text
+    return True
 
 
 def read_overrides(content):
     words = content.decode("utf-8", "ignore").split("\n")
-    with (
-        contextlib.redirect_stderr(io.StringIO()),
-        contextlib.suppress(SystemExit),
-        one_line_errors(),
-    ):
-        parsed(words)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), one_line_errors():
+            parsed(words)
+    except SystemExit:
+        return False
+    return True
 
 
 def manifest_seeds():
@@ -158,13 +165,13 @@ def structure_of_checkpoint(content):
         archive.writestr("archive/byteorder", "little")
         archive.writestr("archive/version", "3\n")
         archive.writestr("archive/data/0", bytes(8))
-    READ_CHECKPOINT(file.getvalue())
+    return READ_CHECKPOINT(file.getvalue())
 
 
 def safetensors_seeds():
     from safetensors.torch import save
 
-    return [save({name: value.clone() for name, value in GPT(SHAPE).state_dict().items()})]
+    return [save(to_gpt2_weights(SHAPE, GPT(SHAPE).state_dict()))]
 
 
 def config_seeds():

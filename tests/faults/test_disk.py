@@ -11,6 +11,7 @@ from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Status
 from tests.faults.all_scenarios import BARE
 from tests.faults.run_scenarios import Training, train_words
+from tests.faults.warm_process import FOLDER
 
 KB = 1024
 
@@ -54,7 +55,7 @@ def assert_one_line(ended, reason):
     (line,) = [line for line in ended.err.splitlines() if line.startswith("error: ")]
     assert ended.err.splitlines()[-1] == line
     assert os.strerror(reason) in line
-    assert "/work/" in line
+    assert f"/{FOLDER}/" in line
     assert "Traceback" not in ended.err
 
 

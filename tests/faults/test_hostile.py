@@ -26,7 +26,7 @@ def good(warm, tmp_path_factory):
         assert ended.code == 0, ended.err
     (store,) = (warm.folder / "tokens").glob("files-*")
     (warm.folder / "store").symlink_to(store.relative_to(warm.folder))
-    start_again(folder := tmp_path_factory.mktemp("good") / "work", warm.folder)
+    start_again(folder := tmp_path_factory.mktemp("good") / "folder", warm.folder)
     return folder
 
 

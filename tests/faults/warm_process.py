@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 from tests.faults.shim import build
 
+FOLDER = "on-disk"  # that commands run in; its name stands in their errors
 SECONDS = 60  # after which a command hangs
 
 
@@ -28,7 +29,7 @@ class Warm:
     """The warm process, and a folder that each command works in."""
 
     def __init__(self, folder, *, compiled=True):
-        self.folder = folder / "work"
+        self.folder = folder / FOLDER
         self._files = {name: str(folder / name) for name in ("out", "err", "report")}
         library = build(folder) if compiled else None
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
