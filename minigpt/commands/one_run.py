@@ -13,9 +13,9 @@ from minigpt.command_lines import (
     train_command,
 )
 from minigpt.commands.other_process import COMMAND
+from minigpt.commands.rewind import earlier_rewinds, note_rewind
 from minigpt.config import plain
 from minigpt.error_lines import explain
-from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
 from minigpt.runs.run_config import is_same, resolved
 from minigpt.runs.run_folder import RunFolder
@@ -25,6 +25,8 @@ from minigpt.signals import Interrupted
 if TYPE_CHECKING:
     from minigpt.runs.summary import Rewind
     from minigpt.training.build import Run
+    from minigpt.training.callbacks.run_summary import RunSummary
+    from minigpt.training.resume import ResumePoint
 
 
 def train(
@@ -39,7 +41,7 @@ def train(
         from minigpt.training.finite import DivergedError
 
     while True:
-        rewinds = _earlier_rewinds(run) if resume else []
+        rewinds = earlier_rewinds(run) if resume else []
         try:
             return _train(config, run, overrides, rewinds, resume=resume)
         except DivergedError as error:
@@ -48,28 +50,8 @@ def train(
             if len(rewinds) >= config.max_rewinds:
                 error.args = (f"{error}; that was after {len(rewinds)} rewinds (max_rewinds)",)
                 raise
-            _rewind(config, run, str(error))
+            note_rewind(run, config.optimizer.lr, str(error))
             resume = True
-
-
-def _earlier_rewinds(run: RunFolder) -> "list[Rewind]":
-    try:
-        return run.read_summary().rewinds
-    except UserError:  # it was killed before its first summary
-        return []
-
-
-def _rewind(config: DictConfig, run: RunFolder, reason: str) -> None:
-    """Note in the summary that the run goes back to its last checkpoint."""
-    from minigpt.runs.checkpoints import checkpoint_to_resume, read_content
-    from minigpt.runs.summary import Rewind
-
-    summary = run.read_summary()
-    to_step = read_content(checkpoint_to_resume(run)[0])["global_step"]
-    lr = config.optimizer.lr / 2 ** (len(summary.rewinds) + 1)
-    rewind = Rewind(step=summary.steps, to_step=to_step, lr=lr, reason=reason)
-    run.write_summary(summary.model_copy(update={"rewinds": [*summary.rewinds, rewind]}))
-    print(f"{reason}; back to step {to_step} with learning rate {lr:g}", file=sys.stderr)
 
 
 def _train(
@@ -85,35 +67,15 @@ def _train(
         from minigpt.reports.run_report import print_report
         from minigpt.reproductions.all_reports import REPRODUCTIONS
         from minigpt.runs.summary import Status
-        from minigpt.training.build import build_run, run_mirror
-        from minigpt.training.callbacks.hparams import TensorBoardHparams
+        from minigpt.training.build import run_mirror
         from minigpt.training.callbacks.metrics import Metrics
-        from minigpt.training.callbacks.run_summary import RunSummary
         from minigpt.training.launcher import OtherProcessFailedError, join_processes
         from minigpt.training.meeting import Job
         from minigpt.training.memory import reset_peak_memory
-        from minigpt.training.processes import find_environment, is_first, use_launched_processes
-        from minigpt.training.resume import check_resume, read_resume_point
-        from minigpt.version import code_commit
+        from minigpt.training.processes import is_first
 
-    commit = code_commit()  # now: the tree may change while the run trains
-    point = read_resume_point(run, config.data.tokenizer) if resume else None
-    is_asked = not resume or any("trainer.devices" in word for word in overrides)
-    use_launched_processes(config, find_environment(), is_asked=is_asked)
-    summary = RunSummary(run, train_command(), overrides, commit, rewinds)
-    recorders = [summary, TensorBoardHparams(plain(config))]
-    parts = build_run(
-        config,
-        recorders,
-        resumed=resume,
-        tokenizer=point.tokenizer if point else None,
-        halvings=len(rewinds),
-    )
+    summary, parts, point = _build(config, run, overrides, rewinds, resume=resume)
     trainer = parts.trainer
-    if point is not None:
-        check_resume(point, parts.lit, parts.data, trainer, changed=not is_same(config, run))
-        if point.damage and is_first(trainer):
-            print(on_one_line(point.damage), file=sys.stderr)
     mirror = run_mirror(config) if is_first(trainer) else None
     if mirror is not None:
         mirror.copy()  # a URL that cannot be written to is found now, not after hours
@@ -144,6 +106,43 @@ def _train(
         if mirror is not None and is_copied:
             print(f"copy     {mirror.remote.url}")
     return best.val_bits_per_byte if (best := Metrics.of(trainer).best) else None
+
+
+def _build(
+    config: DictConfig,
+    run: RunFolder,
+    overrides: list[str],
+    rewinds: "list[Rewind]",
+    *,
+    resume: bool,
+) -> "tuple[RunSummary, Run, ResumePoint | None]":
+    """The run's record, its parts, and where it goes on; nothing in its folder changes."""
+    with without_collection():
+        from minigpt.training.build import build_run
+        from minigpt.training.callbacks.hparams import TensorBoardHparams
+        from minigpt.training.callbacks.run_summary import RunSummary
+        from minigpt.training.processes import find_environment, is_first, use_launched_processes
+        from minigpt.training.resume import check_resume, read_resume_point
+        from minigpt.version import code_commit
+
+    commit = code_commit()  # now: the tree may change while the run trains
+    point = read_resume_point(run, config.data.tokenizer) if resume else None
+    is_asked = not resume or any("trainer.devices" in word for word in overrides)
+    use_launched_processes(config, find_environment(), is_asked=is_asked)
+    summary = RunSummary(run, train_command(), overrides, commit, rewinds)
+    parts = build_run(
+        config,
+        [summary, TensorBoardHparams(plain(config))],
+        resumed=resume,
+        tokenizer=point.tokenizer if point else None,
+        halvings=len(rewinds),
+    )
+    if point is not None:
+        is_changed = not is_same(config, run)
+        check_resume(point, parts.lit, parts.data, parts.trainer, changed=is_changed)
+        if point.damage and is_first(parts.trainer):
+            print(on_one_line(point.damage), file=sys.stderr)
+    return summary, parts, point
 
 
 def _fit_and_test(run: RunFolder, parts: "Run", resume_from: Path | None) -> None:
