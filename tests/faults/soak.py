@@ -43,26 +43,23 @@ def without_side(part):
     return part.replace(b"/killed/", b"/undisturbed/") if isinstance(part, bytes) else part
 
 
-class LongTraining(Training):
+class Long:
+    """A scenario of so many steps for each run, in a folder that config.yaml names."""
+
+    def __init__(self, name, steps):
+        super().__init__(name)
+        self.steps = steps
+
     def part(self, path):
         return without_side(super().part(path))
 
-    def __init__(self, steps):
-        super().__init__("a run")
-        self.steps = steps
 
+class LongTraining(Long, Training):
     def words(self, folder):
         return ["train.py", *long_run(folder, self.steps), f"hydra.run.dir={folder}/run"]
 
 
-class LongSweep(Sweep):
-    def part(self, path):
-        return without_side(super().part(path))
-
-    def __init__(self, steps):
-        super().__init__("a sweep")
-        self.steps = steps
-
+class LongSweep(Long, Sweep):
     def words(self, folder):
         seeds = ",".join(map(str, SEEDS))
         words = long_run(folder, self.steps)
@@ -135,7 +132,7 @@ def steps_in(minutes, folder):
     seconds = []
     for steps in CALIBRATION:
         started = time.perf_counter()
-        undisturbed(LongTraining(steps), folder / str(steps))
+        undisturbed(LongTraining("a run", steps), folder / str(steps))
         seconds.append(time.perf_counter() - started)
     per_step = (seconds[1] - seconds[0]) / (CALIBRATION[1] - CALIBRATION[0])
     return int(60 * minutes / per_step)
@@ -146,7 +143,7 @@ def soak_all(minutes, folder):
     for steps in CALIBRATION:
         (folder / str(steps)).mkdir()
     steps = steps_in(minutes, folder)
-    scenarios = [LongTraining(steps), LongSweep(steps // len(SEEDS))]
+    scenarios = [LongTraining("a run", steps), LongSweep("a sweep", steps // len(SEEDS))]
     with ThreadPoolExecutor() as pool:
         return [*pool.map(lambda scenario: soak(scenario, folder), scenarios)]
 
