@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from minigpt.errors import UserError
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import Status
 from minigpt.training import lit_gpt
@@ -63,6 +64,18 @@ def test_a_step_that_is_not_taken_leaves_its_text(tiny, type_train, tmp_path, na
     saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert saved["global_step"] == 3
     assert all(torch.isfinite(weight).all() for weight in saved["state_dict"].values())
+
+
+def test_a_full_disk_does_not_hide_why_the_run_ended(tiny, type_train, monkeypatch, nan_at):
+    def full(path, content):
+        raise UserError(f"{path}: No space left on device")
+
+    monkeypatch.setattr(finite_watch, "write_file", full)
+    nan_at(3)
+    typed = type_train(*tiny, *RUN)
+    assert typed.code == 2
+    assert typed.err.startswith("error: the loss is nan at step 3 (epoch 1), so training stopped")
+    assert "steps_not_taken" not in typed.err
 
 
 def test_a_skipped_step_changes_no_weight_and_is_told(

@@ -6,6 +6,7 @@ The batches of a step that is not taken are written to the run folder, as ids an
 import json
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from minigpt.atomic_file import write_file
 from minigpt.batches.loader import Batch
 from minigpt.command_lines import display_path
+from minigpt.errors import UserError
 from minigpt.runs.run_folder import RunFolder
 from minigpt.tokens.tokenizer import from_spec
 from minigpt.training.callbacks.metrics import Metrics
@@ -107,8 +109,9 @@ class FiniteWatch(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         if isinstance(exception, StepNotTakenError):
-            path = self._write(trainer, trainer.global_step)
-            exception.args = (f"{exception}; the text of that step is in {display_path(path)}",)
+            with suppress(UserError):  # a full disk must not hide why the run ended
+                path = self._write(trainer, trainer.global_step)
+                exception.args = (f"{exception}; the text of that step is in {display_path(path)}",)
 
     def _write(self, trainer: pl.Trainer, step: int) -> Path:
         data = trainer.datamodule
