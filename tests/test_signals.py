@@ -19,6 +19,14 @@ SWEEP = [*SHORT, "seed=1,2,3", "hydra.sweep.dir=sweep"]
 JOBS = ["0-seed=1", "1-seed=2", "2-seed=3"]
 
 
+@pytest.fixture(autouse=True)
+def hangup_ends_a_process():
+    """Also where the tests run under nohup, which has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def signal_in(monkeypatch):
     """Has a method send this process a signal the first time that it is called and a test holds."""

@@ -321,7 +321,11 @@ def test_a_killed_search_continues_the_study_in_its_database(tiny, type_train, t
     assert {row["status"] for row in table(tmp_path / "sweep").values()} == {"finished"}
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
+# A sweep on Ray is in test_ray_nodes.py as well.
+RAY = pytest.param("ray", marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", RAY])
 def test_a_launcher_runs_jobs_of_one_and_of_two_processes(tiny, tmp_path, launcher):
     words = ["-m", *tiny, *SHORT, "trainer.devices=1,2", "data.batch_size=16", HERE,
              f"hydra/launcher={launcher}"]  # fmt: skip

@@ -346,6 +346,7 @@ def test_a_softcap_and_smoothed_targets_are_refused_by_key(tiny, type_train, tmp
 def test_compiled_blocks_train_as_eager_ones_do(tiny, type_train, tmp_path):
     # Batches of one size, each of which would be compiled anew.
     arguments = [*tiny, *MODERN, "model.dropout=0", "trainer.precision=32-true",
+                 "~callbacks.alignment_guard", "~callbacks.samples",
                  "trainer.limit_train_batches=4", "trainer.limit_val_batches=0",
                  "trainer.limit_test_batches=0"]  # fmt: skip
     assert type_train(*arguments, "name=false").code == 0

@@ -161,6 +161,7 @@ def main():
 
 def text(soaked):
     """The page."""
+    jobs, (least, most) = len(SEEDS), SECONDS
     rows = "".join(
         f"| {each.name} | {each.steps:,} | {each.minutes:.0f} | {each.kills} | "
         f"{'yes' if each.problem is None else each.problem} |\n"
@@ -170,11 +171,11 @@ def text(soaked):
 
 *Written by `python -m tests.faults.soak`; `make soak` asserts the same.*
 
-A run, and a sweep of {len(SEEDS)} jobs, each killed with SIGKILL every {SECONDS[0]} to
-{SECONDS[1]} seconds, at random. A supervisor starts them again: the run with `resume=` as soon as
-it has a checkpoint, the sweep with the command that started it. Beside each the same command ran
-undisturbed. *Same bits*: of weights, the optimizer's state, metrics, summary, evaluation and
-reports, of times only that they are there.
+A run, and a sweep of {jobs} jobs, each killed with SIGKILL every {least} to {most} seconds,
+at random. A supervisor starts them again: the run with `resume=` as soon as it has a checkpoint,
+the sweep with the command that started it. Beside each the same command ran undisturbed. *Same
+bits*: of weights, the optimizer's state, metrics, summary, evaluation and reports, of times only
+that they are there.
 
 | what | steps of each run | minutes | kills | same bits |
 |---|---:|---:|---:|---|
