@@ -147,6 +147,7 @@ ONE_LINE = {
         "trainer.val_check_interval=2000",
         "trainer.limit_train_batches=1.0",
     ): "trainer.val_check_interval=2000 is beyond the 1264 batches",
+    ("trainer.num_sanity_val_steps=x",): "trainer.num_sanity_val_steps must be a whole number, got",
     ("+trainer.check_val_every_n_epoch=0",): "trainer.check_val_every_n_epoch must be at least 1",
     ("trainer.limit_test_batches=true",): "trainer.limit_test_batches must be a count or a share",
     ("optimizer.lr=inf",): "optimizer.lr must be a finite number, got inf",

@@ -16,6 +16,8 @@ import pytest
 import torch
 
 from minigpt.commands import limited_job
+from minigpt.errors import UserError
+from minigpt.evaluation import end_of_run
 from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.pages import command_again
 from minigpt.runs.checkpoints import read_checkpoint
@@ -349,6 +351,28 @@ def test_a_launcher_runs_jobs_of_one_and_of_two_processes(tiny, tmp_path, launch
     ]  # fmt: skip
     assert not (tmp_path / "outputs").exists()
     assert (tmp_path / "sweep" / "report.html").exists()
+
+
+def test_a_job_whose_evaluation_failed_is_evaluated_by_the_next_start(
+    tiny, type_train, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise UserError("evaluation.json: No space left on device")
+
+    sweep = ["-m", *tiny, *SHORT, "seed=1,2", HERE]
+    with monkeypatch.context() as patched:
+        patched.setattr(end_of_run, "write_evaluation", full)
+        typed = type_train(*sweep)
+    assert typed.code == 0
+    assert "the run is finished, but its evaluation failed: evaluation.json: No space" in typed.err
+    runs = [RunFolder(tmp_path / "sweep" / name) for name in ("0-seed=1", "1-seed=2")]
+    assert [run.read_summary().reason for run in runs] == [
+        "its evaluation failed: evaluation.json: No space left on device"
+    ] * 2
+    assert type_train(*sweep).code == 0
+    assert all(run.read_summary().evaluation for run in runs)
+    assert [run.read_summary().reason for run in runs] == [None] * 2
+    assert type_train(*sweep).err.count("is finished already") == 2
 
 
 def test_a_job_that_hangs_is_ended_and_the_next_one_runs(tiny, type_train, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from minigpt.command_lines import (
     evaluate_command,
+    hydra_value,
     memorization_command,
     resume_command,
     train_command,
@@ -88,12 +89,14 @@ def _train(
             _fit_and_test(run, parts, point.path if point else None)
             summary.write(trainer, Status.RUNNING)
         if is_first(trainer):
-            _study(run, parts)
+            problem = _study(run, parts)
             # Only now: a run that is killed in its evaluation is one to resume.
-            run.write_summary(run.read_summary().model_copy(update={"status": Status.FINISHED}))
+            end = {"status": Status.FINISHED, "reason": problem}
+            run.write_summary(run.read_summary().model_copy(update=end))
     except Interrupted as stop:
         if run.has_checkpoint:
-            stop.hint = f"; continue with: {resume_command(run.path)}"
+            copy = f" mirror={hydra_value(url)}" if (url := config.get("mirror")) else ""
+            stop.hint = f"; continue with: {resume_command(run.path)}{copy}"
         raise
     except OtherProcessFailedError as error:
         # Until now all that this process knew was that it lost the connection.
@@ -155,20 +158,25 @@ def _fit_and_test(run: RunFolder, parts: "Run", resume_from: Path | None) -> Non
         parts.trainer.test(parts.lit, parts.data, verbose=False)
 
 
-def _study(run: RunFolder, parts: "Run") -> None:
-    """Add to a trained run what its network knows; a failure is said, and the run is finished."""
+def _study(run: RunFolder, parts: "Run") -> str | None:
+    """Add to a trained run what its network knows.
+
+    A failure is said and returned, and the run is finished.
+    """
     from minigpt.evaluation.end_of_run import evaluate_run, look_for_memory
 
     studies = (
         ("its evaluation", evaluate_run, evaluate_command),
         ("the look at what it memorised", look_for_memory, memorization_command),
     )
+    problem = None
     for what, study, command in studies:
         try:
             study(run, parts)
         except Exception as error:
+            problem = f"{what} failed: {explain(error)}"
             print(
-                f"the run is finished, but {what} failed: {explain(error)}; try again with: "
-                f"{command(run.path)}",
+                f"the run is finished, but {problem}; try again with: {command(run.path)}",
                 file=sys.stderr,
             )
+    return problem

@@ -24,11 +24,11 @@ from minigpt.signals import REQUEUED_AT, Interrupted, stop_signals
 def run_job(
     config: DictConfig, run: RunFolder, overrides: list[str], minutes: float | None
 ) -> float:
-    """Runs one job, or resumes it if it was interrupted; a finished job is left as it is.
+    """Runs one job, or resumes it if it was interrupted or its evaluation failed.
 
-    minutes: after which it is ended. Returns its best held-out bits per byte. A failure is recorded
-    and gives NaN, so that the next jobs run. Raises UserError where the folder holds a job with
-    other settings.
+    A job that is finished is left as it is. minutes: after which a job is ended. Returns its best
+    held-out bits per byte. A failure is recorded and gives NaN, so that the next jobs run. Raises
+    UserError where the folder holds a job with other settings.
     """
     with stop_for_launcher(), run.claim():
         try:
@@ -38,7 +38,7 @@ def run_job(
                 record_failure(config, run, error)
             return math.nan
         summary = _earlier_summary(config, run)
-        if summary.status is Status.FINISHED:
+        if summary.status is Status.FINISHED and summary.reason is None:
             say(f"job {run.path.name} is finished already")
             return _bits_per_byte(summary)
         # A loss that was not finite would be so again; a full disk may have room by now.

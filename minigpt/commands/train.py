@@ -27,7 +27,7 @@ from minigpt.commands.requeue import requeue_if_asked, words_of_this_job
 from minigpt.commands.sweep import enter_sweep, release_sweep
 from minigpt.commands.terminal import tolerant_output
 from minigpt.commands.train_help import HELP, asks_for_help, help_text
-from minigpt.config import CONF, compose_config, refuse_resume, share_cores
+from minigpt.config import CONF, build, compose_config, refuse_resume, share_cores
 from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
 from minigpt.lean_imports import without_collection
@@ -62,7 +62,8 @@ def _split_resume(arguments: list[str]) -> tuple[RunFolder | None, list[str]]:
     """The run that the last `resume=` names, and the arguments without `resume=`.
 
     The value is taken as it is: a path may hold what Hydra's grammar does not allow. None for
-    `resume=null`. Raises UserError for `resume=` alone.
+    `resume=null`. A run that comes from a URL keeps its copy there. Raises UserError for `resume=`
+    alone.
     """
     values = [w.partition("=")[2] for w in arguments if w.lstrip("+").startswith("resume=")]
     if not values or values[-1] == "null":
@@ -72,9 +73,12 @@ def _split_resume(arguments: list[str]) -> tuple[RunFolder | None, list[str]]:
     overrides = [word for word in arguments if not word.lstrip("+").startswith("resume=")]
     if is_url(values[-1]):
         # Imported only now, since few runs have a copy.
-        from minigpt.runs.mirror import fetch_run
+        from minigpt.runs.mirror import base_of, fetch_run
 
-        return fetch_run(values[-1], Path("outputs")), overrides
+        run = fetch_run(values[-1], Path("outputs"))
+        if not any(word.startswith("mirror=") for word in overrides):
+            overrides.append(f"mirror={hydra_value(base_of(values[-1]))}")
+        return run, overrides
     return RunFolder(Path(values[-1]).resolve()), overrides
 
 
@@ -126,10 +130,13 @@ def _resume(run: RunFolder, overrides: list[str]) -> None:
         )
     config = resumed_config(run, overrides)
     with without_collection():
+        from minigpt.batches.config import DataConfig
+        from minigpt.tokens.places import refuse_foreign_places
         from minigpt.training.known_parts import refuse_unknown_parts
 
     typed = [override.key_or_group for override in parsed(overrides)]
     refuse_unknown_parts(config, typed, run.config)
+    refuse_foreign_places(build(DataConfig, "data", config.data), typed, run.config)
     with run.claim():
         train(config, run, overrides, resume=True)
 

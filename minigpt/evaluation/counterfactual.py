@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minigpt.atomic_file import write_file
-from minigpt.batches.config import DataConfig
-from minigpt.config import build
 from minigpt.errors import UserError
 from minigpt.evaluation.trained_model import (
     TrainedModel,
+    data_of_run,
     documents_of,
     load_model,
     training_store,
@@ -120,8 +118,7 @@ def _whole_store(runs: Sequence[RunFolder]) -> tuple[TokenStore, Tokenizer]:
     """The store of the text that the runs have in common, without a subset, and its tokenizer."""
     stores = []
     for run in runs:
-        config = build(DataConfig, "data", OmegaConf.create(run.read_config()["data"]))
-        stores.append(prepare(replace(config, subset=ALL)).store)
+        stores.append(prepare(replace(data_of_run(run), subset=ALL), uploads=False).store)
         if stores[-1].manifest.fingerprint != stores[0].manifest.fingerprint:
             raise UserError(
                 f"{run.path} was trained on another text than {runs[0].path}; name runs that "

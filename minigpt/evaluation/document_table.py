@@ -10,12 +10,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, reason_of
+from minigpt.ordinary_file import check_ordinary
 from minigpt.runs.run_folder import RunFolder
 
 # A network that knows no separator cannot score a document's first token, so that its documents
 # lack the bytes of one token. GPT-2's longest token has so many.
 LONGEST_TOKEN = 128
+
+MOST_DOCUMENTS = 5_000_000  # a file of a few bytes can claim any number of rows
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,22 @@ def read_documents(folder: RunFolder, split: str) -> DocumentTable | None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    columns = ["name", "tokens", "bytes", "nats"]
+    columns = {"name": pa.string(), "tokens": pa.int64(), "bytes": pa.int64(), "nats": pa.float64()}
     try:
-        table = parquet.read_table(
-            folder.documents, columns=columns, filters=[("split", "==", split)]
-        )
-    except (OSError, KeyError, pa.ArrowException) as error:
+        check_ordinary(folder.documents)
+        with folder.documents.open("rb") as file:
+            if (rows := parquet.read_metadata(file).num_rows) > MOST_DOCUMENTS:
+                raise ValueError(f"{rows:,} documents are more than {MOST_DOCUMENTS:,}")
+            table = parquet.read_table(file, columns=[*columns], filters=[("split", "==", split)])
+        names, *numbers = (table[name].cast(kind) for name, kind in columns.items())
+        if any(column.null_count for column in (names, *numbers)):
+            raise ValueError("it has empty cells")
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        reason = str(error) if type(error) is ValueError else reason_of(error)
         raise UserError(
-            f"{folder.documents} cannot be read ({type(error).__name__}); make it again with: "
+            f"{folder.documents} cannot be read ({reason}); make it again with: "
             f"minigpt evaluate {folder.path}"
         ) from None
-    names, *numbers = (table[name] for name in columns)
     if not len(names):
         return None
     tokens, size, nats = (column.to_numpy() for column in numbers)

@@ -17,6 +17,7 @@ from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.stored_model import read_model
 from minigpt.tokens.byte_pairs import TrainedTokenizer
 from minigpt.tokens.document_list import StoredDocument
+from minigpt.tokens.places import refuse_foreign_places
 from minigpt.tokens.prepare import prepare
 from minigpt.tokens.sharded import Tokens
 from minigpt.tokens.store import TokenStore
@@ -59,15 +60,25 @@ def _check_context_fits(shape: GPTConfig, path: Path) -> None:
         )
 
 
+def data_of_run(run: RunFolder) -> DataConfig:
+    """The text of a run and its batches, as its configuration names them.
+
+    Raises UserError where it names places that may be another's.
+    """
+    data = build(DataConfig, "data", OmegaConf.create(run.read_config()["data"]))
+    refuse_foreign_places(data, (), run.config)
+    return data
+
+
 def training_store(run: RunFolder, model: TrainedModel) -> TokenStore:
     """The token store that a run was trained on, made again where it is missing.
 
     Raises UserError where the text has changed since.
     """
-    data = build(DataConfig, "data", OmegaConf.create(run.read_config()["data"]))
     # A trained tokenizer is not trained again, nor its file looked for.
     is_trained = isinstance(model.tokenizer, TrainedTokenizer)
-    store = prepare(data, model.tokenizer if is_trained else None).store
+    tokenizer = model.tokenizer if is_trained else None
+    store = prepare(data_of_run(run), tokenizer, uploads=False).store
     if store.manifest.fingerprint != model.text:
         raise UserError(
             f"{run.path}: its text has changed since it was trained (fingerprint "

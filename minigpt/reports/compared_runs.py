@@ -14,7 +14,7 @@ from minigpt.evaluation.document_table import DocumentTable, read_documents
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
 from minigpt.reports.older_runs import complete_settings
 from minigpt.runs.metrics import read_metrics
-from minigpt.runs.run_folder import RunFolder, find_run_folders
+from minigpt.runs.run_folder import RunFolder, find_foreign_folders, find_run_folders
 from minigpt.runs.summary import HeldOutText, Status, Summary
 
 # Keys that do not affect training: where a run writes and what it shows.
@@ -138,7 +138,10 @@ class ComparedRun:
         start = self.settings.get("data.batch_warmup.start")
         if start is None:
             return step * tokens_seen / steps
-        warmup = BatchWarmup(start, self.settings["data.batch_warmup.steps"])
+        try:
+            warmup = BatchWarmup(start, self.settings["data.batch_warmup.steps"])
+        except (UserError, KeyError):  # a configuration that no run writes
+            return step * tokens_seen / steps
         blocks = BatchSizes(warmup, batch).before
         return tokens_seen * blocks(int(step)) / blocks(steps)
 
@@ -168,6 +171,8 @@ def find_runs(places: Sequence[Path]) -> list[ComparedRun]:
             raise UserError(f"{place} is not a folder; name run folders or a sweep's")
         runs = {run.path: run for run in find_run_folders(place.resolve())}
         if not runs:
+            for folder in find_foreign_folders(place.resolve()):
+                RunFolder(folder).read_config()  # says why it is not taken for a run
             raise UserError(f"{place} holds no run of minigpt, nor does a folder below it")
         folders.update({path: runs[path] for path in sorted(runs, key=_natural)})
     names = _names(list(folders))

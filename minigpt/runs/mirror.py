@@ -79,6 +79,11 @@ class RunMirror:
         return record
 
 
+def base_of(url: str) -> str:
+    """The `mirror` of a run whose copy is at a URL."""
+    return url.rstrip("/").rsplit("/", 2)[0]
+
+
 def fetch_run(url: str, outputs: Path) -> RunFolder:
     """The run whose copy is at a URL, in a folder below `outputs`.
 

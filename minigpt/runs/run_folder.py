@@ -25,6 +25,7 @@ CONFIG_BYTES = 1_000_000  # a run writes a few thousand
 DEEPEST = 100  # brackets in one another: the parser needs minutes for a hundred thousand
 SLURM_JOB = ".slurm_job"
 SECTIONS = {"model", "data", "optimizer", "trainer"}  # of every config.yaml that minigpt writes
+PARTS = ("callbacks", "logger")  # whose values may name others
 
 
 class RunFolder:
@@ -87,7 +88,7 @@ class RunFolder:
         Raises UserError where another process holds it, or the folder cannot be written, or has
         links through which a run would write elsewhere.
         """
-        for path in [*self.path.glob("*"), *self.checkpoints.glob("*")]:
+        for path in [*self.path.glob("*"), *self.checkpoints.rglob("*")]:
             if path.is_symlink():
                 raise UserError(
                     f"{path} is a link, and a run writes in its own folder only; put what it "
@@ -141,12 +142,14 @@ class RunFolder:
 
         Raises UserError where there is none, where it is damaged or another program's, or where it
         has what no run writes: a file too large, aliases, which can stand for any amount of memory,
-        and interpolations that read the environment or files.
+        and interpolations, which can read the environment. Only `${key}` may stand for a value of
+        a callback or logger.
         """
         try:
             text = read_text(self.config, CONFIG_BYTES)
             _check_plain(text)
             content = OmegaConf.to_container(OmegaConf.create(text))
+            _check_references(content)
         except Exception as error:  # of the parser: even an assertion, of a text like "No"
             kind = str(error) if isinstance(error, _NotPlainError) else reason_of(error)
             raise UserError(
@@ -239,7 +242,7 @@ def _configured_folders(place: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _has_sections(content: dict[Any, Any]) -> bool:
-    parts = [content.get(group) or {} for group in ("callbacks", "logger")]
+    parts = [content.get(group) or {} for group in PARTS]
     return all(isinstance(section, dict) for section in [*map(content.get, SECTIONS), *parts])
 
 
@@ -252,8 +255,36 @@ def _check_plain(text: str) -> None:
         raise _NotPlainError("it is nested too deeply")
     if "*" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
         raise _NotPlainError("it has YAML aliases")
-    if resolver := re.search(r"\$\{[^}]*:", text):
-        raise _NotPlainError(f"it has the interpolation {resolver[0]}...}}")
+
+
+def _check_references(content: Any) -> None:
+    """Looks at the values and not at the text, since YAML has escapes."""
+    waiting = [(content, False)]
+    while waiting:
+        value, is_part = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(key, False) for key in value]
+            waiting += [
+                (item, is_part or (value is content and key in PARTS))
+                for key, item in value.items()
+            ]
+        elif isinstance(value, list):
+            waiting += [(item, is_part) for item in value]
+        elif isinstance(value, str) and "${" in value:
+            reference = re.fullmatch(r"\$\{(\w+(\.\w+)*)\}", value)
+            if not (is_part and reference and _is_scalar(content, reference[1].split("."))):
+                raise _NotPlainError(f"it has the interpolation {value[:100]}")
+
+
+def _is_scalar(content: Any, keys: list[str]) -> bool:
+    """True if the keys lead to a number or text outside of callbacks and loggers."""
+    if keys[0] in PARTS:
+        return False
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            return False
+        content = content[key]
+    return not isinstance(content, dict | list)
 
 
 def _depth(text: str) -> int:

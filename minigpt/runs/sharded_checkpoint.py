@@ -25,10 +25,13 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from minigpt.errors import UserError
+from minigpt.ordinary_file import check_ordinary
+from minigpt.runs.checkpoint_limits import check_archive
 from minigpt.runs.checkpoints import RAW_WEIGHTS, SHARDS, shards_folder
 
 TENSOR_PARTS = ("state_dict", RAW_WEIGHTS, "optimizer_states")
 METADATA = ".metadata"
+METADATA_BYTES = 32 << 20
 FILE_NAME = re.compile(r"__\d+_\d+\.distcp")
 FOLDER_NAME = re.compile(r"[0-9a-z-]+")
 
@@ -112,12 +115,13 @@ class ShardReader(FileSystemReader):
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         with self.explained():
+            check_ordinary(self.folder / METADATA, METADATA_BYTES)
             content = (self.folder / METADATA).read_bytes()
         if zlib.crc32(content) != self.checksum:
             raise self._error(f"the checksum of {METADATA} is wrong")
         with self.explained():
             metadata = _MetadataUnpickler(io.BytesIO(content)).load()
-        self._check(metadata)
+            self._check(metadata)
         metadata.storage_meta.load_id = self.load_id
         return cast(Metadata, metadata)
 
@@ -137,6 +141,7 @@ class ShardReader(FileSystemReader):
             with self.explained(), (self.folder / entry.relative_path).open("rb") as file:
                 file.seek(entry.offset)
                 with zipfile.ZipFile(io.BytesIO(file.read(entry.length))) as archive:
+                    check_archive(archive)
                     record = archive.testzip()
             if record is not None:
                 raise self._error(f"the checksum of {record} in {entry.relative_path} is wrong")
@@ -181,8 +186,11 @@ class ShardReader(FileSystemReader):
         )
 
 
-class _MetadataUnpickler(pickle.Unpickler):
-    """Makes nothing but the descriptions of tensors."""
+class _MetadataUnpickler(pickle._Unpickler):
+    """Makes nothing but the descriptions of tensors.
+
+    In Python: the one in C takes as much memory as the largest number of a memo says.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if name not in METADATA_CLASSES.get(module, ()):

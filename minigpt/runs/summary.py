@@ -120,7 +120,7 @@ class Summary(_Record):
     """The whole of summary.json."""
 
     status: Status
-    reason: str | None = None  # of a failure, one line
+    reason: str | None = None  # of a failure, also of the evaluation of a finished run; one line
     command: str = ""  # that started the run
     overrides: list[str] = []
     resumed_by: list[str] = []  # the commands of later starts

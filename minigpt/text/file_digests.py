@@ -10,6 +10,7 @@ from types import TracebackType
 from minigpt.atomic_file import write_file
 from minigpt.errors import UserError
 from minigpt.json_text import parse_json
+from minigpt.ordinary_file import check_ordinary
 
 # A file that changed this recently could change again within one tick of its file system's clock.
 UNSETTLED_NS = 2_000_000_000
@@ -48,6 +49,7 @@ class FileDigests:
             return str(cached[3])
         now = time.time_ns()
         try:
+            check_ordinary(path)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:

@@ -54,11 +54,14 @@ def prepare(
     config: CorpusConfig,
     tokenizer: Tokenizer | None = None,
     engine: "EngineConfig | None" = None,
+    *,
+    uploads: bool = True,
 ) -> Prepared:
     """The store of a corpus. It is made if it is not there yet.
 
     tokenizer: makes the ids in place of the one that the configuration names.
     engine: what runs workers that tokenize the text; None: this process does.
+    uploads: whether a new store is put at the URL of data.root, or only used here.
     The folder's name is a fingerprint of text, tokenizer and settings, so that a change of any
     makes another store. The manifest is written last. A preparation that was stopped goes on from
     its finished parts; if two processes need the same store, one makes it and the other waits.
@@ -106,7 +109,7 @@ def prepare(
     # Here, since a start may be killed after it wrote the manifest.
     delete_records(folder)
     shutil.rmtree(_ranges(folder), ignore_errors=True)
-    if remote is not None:
+    if remote is not None and uploads:
         remote.upload(folder)
     return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
 

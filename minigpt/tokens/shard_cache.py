@@ -8,6 +8,7 @@ is another folder.
 import hashlib
 import os
 import queue
+import re
 import threading
 import time
 from contextlib import suppress
@@ -23,6 +24,8 @@ from minigpt.tokens.object_store import RemoteFolder, changed
 
 IN_USE_SECONDS = 3600  # a file that was opened since then is not deleted to make room
 PREFETCHERS = 2  # files that a process copies at a time
+STORE = re.compile(r"[0-9a-f]{32}")  # the folders of the copies of one store
+COPY = re.compile(r"(train|val|test)-\d+\.\w+")
 
 
 class ShardCache:
@@ -125,7 +128,8 @@ class ShardCache:
         """
         files = []
         for path in self.root.glob("*/*/*.*"):
-            if not path.name.startswith(".") and path.name != MANIFEST:
+            # What else lies there is not a copy, and the folder may have been named by another.
+            if COPY.fullmatch(path.name) and STORE.fullmatch(path.parent.parent.name):
                 with suppress(FileNotFoundError):  # another process made room as well
                     status = path.stat()
                     files.append((status.st_mtime, status.st_size, path))

@@ -1,6 +1,7 @@
 """Configuration -> the three objects of a run: data, module, trainer."""
 
 import logging
+import math
 import shutil
 import sys
 import warnings
@@ -87,7 +88,7 @@ def build_run(
     data, trainer = parts.data, parts.trainer
     order = {**data.order(), "end_of_text": data.config.end_of_text}
     torch.manual_seed(cfg.seed)
-    optimizer = replace(parts.optimizer, lr=parts.optimizer.lr / 2**halvings)
+    optimizer = replace(parts.optimizer, lr=math.ldexp(parts.optimizer.lr, -halvings))
     lit = LitGPT(parts.model, optimizer, parts.scheduler, data.store.manifest.tokenizer,
                  order, cfg.loss, cfg.label_smoothing, cfg.seed)  # fmt: skip
     if cfg.trainer.get("auto_accumulate", False):
@@ -133,7 +134,8 @@ def build_parts(
     device = trainer.strategy.root_device
     check_method(cfg.loss, device, bool(cfg.model.head_bias), has_softcap)
     check_smoothing(cfg.label_smoothing, has_softcap)
-    data, model = build_data(cfg, tokenizer)
+    # What a run was trained on lay at the URL then; a run folder may be another's.
+    data, model = build_data(cfg, tokenizer, uploads=not resumed)
     check_weights_fit(sum(count_parameters(model).values()))
     check_covers(optimizer, model)
     start = None if resumed else cfg.model.get("from")
@@ -148,7 +150,7 @@ def build_parts(
 
 
 def build_data(
-    cfg: DictConfig, tokenizer: Tokenizer | None = None
+    cfg: DictConfig, tokenizer: Tokenizer | None = None, *, uploads: bool = True
 ) -> tuple[TokenDataModule, GPTConfig]:
     """The data and the network's shape, checked to fit each other."""
     if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or not 0 <= cfg.seed < 2**63:
@@ -159,7 +161,7 @@ def build_data(
     # own) after.
     vocab_size = shape.pop("vocab_size", None)
     build(GPTConfig, "model", shape, vocab_size=1 if vocab_size is None else vocab_size)
-    data = TokenDataModule(data_config, shape["block_size"], cfg.seed, tokenizer)
+    data = TokenDataModule(data_config, shape["block_size"], cfg.seed, tokenizer, uploads=uploads)
     # Before the trainer does: the network needs the vocabulary's size.
     data.prepare_data()
     data.setup()

@@ -29,16 +29,24 @@ class TokenDataModule(pl.LightningDataModule):
     `prepare_data` makes the token store if it is missing and `setup` opens it. Both do nothing
     when called again. Everything but `config` and `seed` needs `setup`.
     tokenizer: makes the ids in place of the one that the configuration names.
+    uploads: whether a new store is put at the URL of data.root.
     """
 
     def __init__(
-        self, config: DataConfig, block_size: int, seed: int, tokenizer: Tokenizer | None = None
+        self,
+        config: DataConfig,
+        block_size: int,
+        seed: int,
+        tokenizer: Tokenizer | None = None,
+        *,
+        uploads: bool = True,
     ) -> None:
         super().__init__()
         self.config = config
         self.block_size = block_size
         self.seed = seed
         self.tokenizer = tokenizer
+        self.uploads = uploads
         self._prepared: TokenStore | None = None
         self._blocks: dict[str, Blocks] | None = None
         self._on_device: dict[str, DeviceBlocks] = {}
@@ -47,7 +55,8 @@ class TokenDataModule(pl.LightningDataModule):
         """Makes the token store if it is missing; of several processes one makes it."""
         # Once only: text that changes during the run must not start another store.
         if self._prepared is None:
-            self._prepared = prepare(self.config, self.tokenizer).store
+            prepared = prepare(self.config, self.tokenizer, uploads=self.uploads)
+            self._prepared = prepared.store
 
     def setup(self, stage: str | None = None) -> None:
         """Opens the store for every stage at once.

@@ -40,8 +40,9 @@ TRUSTED = {
 # The keys of a part that name where it writes. In a run's config.yaml that is its own folder.
 FOLDERS = ("run_dir", "folder", "save_dir")
 # All keys of the loggers that a run's config.yaml alone may set: others name servers and folders.
+TENSORBOARD = ("TensorBoardEvents", "TensorBoardLogger")
 LOGGER_KEYS = {
-    "TensorBoardLogger": {"save_dir", "name", "version", "default_hp_metric"},
+    **{key: {"save_dir", "name", "version", "default_hp_metric"} for key in TENSORBOARD},
     "WandbLogger": {"save_dir", "project", "name", "offline", "tags", "notes", "group"},
     "MLFlowLogger": {"experiment_name", "run_name", "tracking_uri"},
 }
@@ -78,7 +79,7 @@ def _make(key: str, node: Any) -> Any:
 
 def refuse_unknown_parts(config: Any, typed: Sequence[str], path: Path) -> None:
     """Raises UserError for a part of a run's config.yaml that is not of TRUSTED classes, or that
-    would write outside the run's folder or send what it learns elsewhere.
+    would write outside the run's folder or send what it learns elsewhere, as a mirror does.
 
     The folder may be another's, and making a part runs what it names. typed: the keys that this
     start's user set; a part or place that they name themselves is theirs.
@@ -98,6 +99,11 @@ def refuse_unknown_parts(config: Any, typed: Sequence[str], path: Path) -> None:
                 )
             if not is_named:
                 _refuse_other_places(key, node, typed, path)
+    if (mirror := config.get("mirror")) is not None and "mirror" not in typed:
+        raise UserError(
+            f"{path}: mirror={mirror} would copy the run there; if it is yours, say so again with "
+            f"'mirror={mirror}', else with mirror=null"
+        )
     for key in OTHER_PLACES:
         if config.trainer.get(key) is not None and f"trainer.{key}" not in typed:
             raise UserError(
@@ -109,14 +115,14 @@ def refuse_unknown_parts(config: Any, typed: Sequence[str], path: Path) -> None:
 def _refuse_other_places(key: str, node: dict[str, Any], typed: Sequence[str], path: Path) -> None:
     run_dir, logger = str(path.parent), str(node["_target_"]).rpartition(".")[2]
     keys = LOGGER_KEYS.get(logger)
-    names = ("name", "version") if logger == "TensorBoardLogger" else ()  # of folders
+    names = ("name", "version") if logger in TENSORBOARD else ()  # of folders
     for name, value in node.items():
         if f"{key}.{name}" in typed or name == "_target_":
             continue
         is_within = (
             (keys is None or name in keys)
             and (name not in FOLDERS or value == run_dir)
-            and (name not in names or Path(str(value)).name == str(value or ""))
+            and (name not in names or _is_name(str(value or "")))
             and (name != "tracking_uri" or value == LOCAL_MLFLOW)
         )
         if not is_within:
@@ -124,6 +130,11 @@ def _refuse_other_places(key: str, node: dict[str, Any], typed: Sequence[str], p
                 f"{path}: {key}.{name}={value} leads out of the run's folder; if it is yours, say "
                 f"so again with '{key}.{name}=...', else leave this folder alone"
             )
+
+
+def _is_name(text: str) -> bool:
+    """True if text names a folder within another, or that folder itself."""
+    return Path(text).name == text and text != ".."
 
 
 def make_known_parts(group: str, nodes: Any) -> tuple[list[Any], list[str]]:

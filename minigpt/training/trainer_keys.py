@@ -58,14 +58,22 @@ def check_trainer_keys(arguments: dict[str, Any]) -> None:
                 "leave one of them out"
             )
     unlimited = -1
-    for key in ("max_epochs", "max_steps", "accumulate_grad_batches", "log_every_n_steps",
-                "check_val_every_n_epoch"):  # fmt: skip
+    # Whole numbers of at least 1, and what else each may be.
+    whole: dict[str, tuple[int | None, ...]] = {
+        "max_epochs": (unlimited,),
+        "max_steps": (unlimited,),
+        "accumulate_grad_batches": (),
+        "log_every_n_steps": (),
+        "check_val_every_n_epoch": (None,),
+        "num_sanity_val_steps": (None, 0, unlimited),
+    }
+    for key, others in whole.items():
         value = arguments.get(key)
-        if key == "check_val_every_n_epoch" and value is None:
+        if not isinstance(value, bool) and value in others:
             continue
         if not isinstance(value, int) or isinstance(value, bool):
             raise UserError(f"trainer.{key} must be a whole number, got {value!r}")
-        if value < 1 and not (key in ("max_epochs", "max_steps") and value == unlimited):
+        if value < 1:
             raise UserError(f"trainer.{key} must be at least 1, got {value}")
     if arguments["max_epochs"] == arguments["max_steps"] == unlimited:
         raise UserError("the run would never end: set trainer.max_epochs or trainer.max_steps")

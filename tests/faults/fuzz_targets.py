@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
+from omegaconf import OmegaConf
 from pyarrow import parquet
 
+from minigpt.config import plain
 from minigpt.error_lines import one_line_errors
 from minigpt.errors import UserError
 from minigpt.interop.gpt2_folder import read_weights
@@ -97,6 +99,10 @@ def read_model(path):
 
 def run_of(path):
     return RunFolder(path.parent)
+
+
+def read_config(path):
+    plain(OmegaConf.create(run_of(path).read_config()))  # resolved, as a resume does
 
 
 @cache
@@ -178,7 +184,7 @@ def config_seeds():
     sections = "model: {n_layer: 1}\ndata: {root: a}\noptimizer: {}\ntrainer: {}\n"
     return [
         sections.encode(),
-        (sections + "callbacks: {a: {_target_: b}}\nname: ${seed}\n").encode(),
+        (sections + "callbacks: {a: {_target_: b, c: '${seed}'}}\nseed: 1\n").encode(),
     ]
 
 
@@ -199,8 +205,7 @@ TARGETS = (
     Target("prompts", read_prompt, lambda: ["Twice a day, é\u2028\U0001f600".encode()], 100),
     Target("summary.json", of_file("run/summary.json", lambda p: run_of(p).read_summary()),
            summary_seeds, 100),
-    Target("config.yaml", of_file("run/config.yaml", lambda p: run_of(p).read_config()),
-           config_seeds, 50),
+    Target("config.yaml", of_file("run/config.yaml", read_config), config_seeds, 50),
     Target("metrics.csv", of_file("run/metrics.csv", read_metrics),
            lambda: [(",".join([*COLUMNS, "other"]) + "\n" + "1," * len(COLUMNS) + "{}\n").encode()],
            100),

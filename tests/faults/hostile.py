@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 import yaml
 
+PRIVATE = "nobody else may read this"  # in a file of the user's
 SCRIPT = "</script><script>document.title='canary'</script>"
 FORMULA = "=cmd|' /c calc'!A0"
 RESUME = ("train.py", "resume=run", "trainer.max_epochs=3")
@@ -66,6 +67,38 @@ def edit_config(folder, change):
     config = yaml.safe_load(path.read_text())
     change(config)
     path.write_text(yaml.safe_dump(config))
+
+
+def data_with(**keys):
+    """A run that names other text or other places; {outside} stands for the user's own files."""
+
+    def arrange(folder):
+        named = {
+            key: json.loads(json.dumps(value).replace("{outside}", str(outside_of(folder))))
+            for key, value in keys.items()
+        }
+        edit_config(folder, lambda config: config["data"].update(named))
+
+    return arrange
+
+
+def outside_of(folder):
+    """The user's own files: nothing in them may change, and nothing may come to them."""
+    return folder.parent / "outside"
+
+
+def theirs(folder):
+    """A folder that stands for a stranger's bucket."""
+    return f"file://{outside_of(folder)}/bucket"
+
+
+def mirrored(folder):
+    edit_config(folder, lambda config: config.update(mirror=theirs(folder)))
+
+
+def events_named(name, target="minigpt.training.tensorboard_logger.TensorBoardEvents"):
+    logger = {"_target_": target, "save_dir": "${run_dir}", "name": name, "version": ""}
+    return part_of_config(logger, "logger")
 
 
 def config_with(text):
@@ -123,12 +156,14 @@ def huge_tensor(content):
 
 def bytearray_of(size):
     """A pickle that makes a bytearray of so many bytes."""
-    stream = (
-        b"\x80\x02cbuiltins\nbytearray\n" + b"\x8a\x05" + size.to_bytes(5, "little") + b"\x85R."
-    )
+    return b"\x80\x02cbuiltins\nbytearray\n" + b"\x8a\x05" + size.to_bytes(5, "little") + b"\x85R."
+
+
+def archive_of(stream, name="archive/data.pkl"):
+    """A checkpoint whose structure is a pickle."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("archive/data.pkl", stream)
+        archive.writestr(name, stream)
         archive.writestr("archive/version", "3\n")
         archive.writestr("archive/byteorder", "little")
     return content.getvalue()
@@ -149,9 +184,8 @@ def instead_of_file(name, make):
     return arrange
 
 
-def secret_link(path):
-    (path.parent / "secret").write_text(os.environ["PATH"])
-    path.symlink_to(path.parent / "secret")
+def private_link(path):
+    path.symlink_to(outside_of(path.parent.parent) / "notes" / "private.txt")
 
 
 def manifest_with(change):
@@ -264,6 +298,26 @@ ALL = (
     *(Hostile(t["_target_"], part_of_config(t), (RESUME,)) for t in TARGETS),
     Hostile("a logger", part_of_config(TARGETS[3], "logger"), (RESUME,)),
     Hostile("a secret of the environment", config_with("a: ${oc.env:PATH}\n"), (RESUME, EVALUATE)),
+    Hostile("a secret behind an escape", config_with('a: "$\\x7boc.env:PATH}"\n'),
+            (RESUME, EVALUATE)),
+    Hostile("a secret behind another name", config_with("b: env\na: ${oc.${b}:PATH}\n"),
+            (RESUME, EVALUATE)),
+    Hostile("values that double", config_with(
+        "a0: aa\n" + "".join(f"a{i + 1}: ${{a{i}}}${{a{i}}}\n" for i in range(40))),
+            (RESUME, EVALUATE)),
+    Hostile("a cache among the user's files", data_with(root="file://{outside}/bucket",
+            cache="{outside}", cache_bytes=1), (RESUME, EVALUATE)),
+    Hostile("a private file as text, for a stranger's bucket", data_with(
+        root="file://{outside}/bucket", cache="cache", files=["{outside}/notes/private.txt"]),
+            (RESUME, EVALUATE, MEMORIZATION)),
+    Hostile("stores among the user's files", data_with(root="{outside}/stores"),
+            (RESUME, EVALUATE, EXPLORE)),
+    Hostile("a device as text", data_with(files=["/dev/zero"]), (RESUME, EVALUATE)),
+    Hostile("a copy of the run for a stranger's bucket", mirrored, (RESUME,)),
+    Hostile("events beside the run", events_named("../outside"), (RESUME,)),
+    Hostile("events above the run", events_named(".."), (RESUME,)),
+    Hostile("events of Lightning's logger above the run",
+            events_named("..", "lightning.pytorch.loggers.TensorBoardLogger"), (RESUME,)),
     Hostile("YAML aliases", config_with("a: &a [1, 1]\nb: [*a, *a]\n"), (RESUME, EVALUATE)),
     Hostile("deep YAML", config_with("a: " + deep("[")), (RESUME, EVALUATE)),
     Hostile("a Python object in YAML",
@@ -274,7 +328,7 @@ ALL = (
             (RESUME, GENERATE, EXPORT)),
     Hostile("a compressed checkpoint", compressed_checkpoints, (RESUME, GENERATE)),
     Hostile("a tensor of 4 TiB", checkpoints_with(huge_tensor), (RESUME, GENERATE)),
-    Hostile("a bytearray of a terabyte", checkpoints_of(bytearray_of(10**12 - 1)),
+    Hostile("a bytearray of a terabyte", checkpoints_of(archive_of(bytearray_of(10**12 - 1))),
             (RESUME, GENERATE)),
     Hostile("a fifo for a checkpoint", instead_of_file("run/checkpoints/last.ckpt", os.mkfifo),
             (RESUME,), refused=False),
@@ -285,7 +339,7 @@ ALL = (
     Hostile("a device for metrics",
             instead_of_file("run/metrics.csv", lambda path: path.symlink_to("/dev/zero")),
             (COMPARE,), refused=False),
-    Hostile("a secret for a summary", instead_of_file("run/summary.json", secret_link),
+    Hostile("a private file for a summary", instead_of_file("run/summary.json", private_link),
             (COMPARE, GENERATE), refused=False),
     Hostile("a deep summary", lambda folder: (folder / "run/summary.json").write_text(deep("[")),
             (COMPARE,), refused=False),

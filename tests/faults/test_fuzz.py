@@ -24,7 +24,7 @@ def damaged(draw, seeds):
 
 PIECES = [
     b"", b"null", b"-1", b"1e999", b"[" * 200, b'{"a":' * 200, b"NaN", b"\xff", b"\x00", b'""',
-    b"9" * 40, b"../", b"${oc.env:PATH}", b"*a", b"&a", b"\r\n", b"true",
+    b"9" * 40, b"../", b"${oc.env:PATH}", b"$\\x7boc.env:PATH}", b"*a", b"&a", b"\r\n", b"true",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from minigpt.shown_text import shown
 from tests.faults.harness import start_again
-from tests.faults.hostile import ALL, EXPORT, FORMULA, READERS, RESUME, SCRIPT
+from tests.faults.hostile import ALL, EXPORT, FORMULA, PRIVATE, READERS, RESUME, SCRIPT, outside_of
 from tests.faults.run_scenarios import Training
 
 GOOD = Training("good", "~logger.tensorboard", "model.head_bias=false", "model.block_size=48")
@@ -27,12 +27,24 @@ def good(warm, tmp_path_factory):
     (store,) = (warm.folder / "tokens").glob("files-*")
     (warm.folder / "store").symlink_to(store.relative_to(warm.folder))
     start_again(folder := tmp_path_factory.mktemp("good") / "folder", warm.folder)
+    private = outside_of(warm.folder) / "notes" / "private.txt"
+    private.parent.mkdir(parents=True)
+    private.write_text(f"{PRIVATE}\n" * 100)
+    (outside_of(warm.folder) / "bucket").mkdir()
+    os.utime(private, (1, 1))  # a cache makes room by deleting what is old
     return folder
+
+
+def files_in(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def run_words(warm, words):
     words = [word.format(folder=warm.folder) for word in words]
-    return warm.run(words, limits={"RLIMIT_AS": MEMORY}, seconds=SECONDS)
+    before = files_in(outside := outside_of(warm.folder))
+    ended = warm.run(words, limits={"RLIMIT_AS": MEMORY}, seconds=SECONDS)
+    assert files_in(outside) == before, words
+    return ended
 
 
 def assert_silent(warm, ended, where):
@@ -42,8 +54,12 @@ def assert_silent(warm, ended, where):
     assert "Traceback" not in said, f"{where}: {said[-3000:]}"
     assert not list(warm.folder.rglob("canary")), where
     assert not os.path.lexists("/dev/shm/canary"), where
-    assert os.environ["PATH"] not in said, where
+    secrets = (os.environ["PATH"], PRIVATE)
+    assert not any(secret in said for secret in secrets), where
     assert said == shown(said) or "\x1b]0;canary" not in said, where
+    for path, content in files_in(warm.folder).items():
+        if content is not None and not path.is_symlink():
+            assert not any(secret.encode() in content for secret in secrets), (where, path)
     for page in warm.folder.rglob("*.html"):
         assert SCRIPT not in page.read_text("utf-8", "replace"), where
     for table in warm.folder.rglob("*.csv"):

@@ -1,8 +1,11 @@
 """Runs that are ranked beside each other: by which figure, over which documents, and how sure."""
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from minigpt.errors import UserError
+from minigpt.evaluation import document_table
 from minigpt.reports.comparable import best_first, comparable, measure_of
 from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.comparison import compare
@@ -143,11 +146,40 @@ def test_a_run_without_bits_per_byte_is_not_ranked_beside_another_tokenizer(two_
     assert not any(line.startswith("Best") for line in said)
 
 
-def test_a_damaged_table_of_documents_is_named_with_the_command_that_mends_it(tmp_path):
+COLUMNS = {"split": ["val"], "name": ["a"], "tokens": [1], "bytes": [1], "nats": [1.0]}
+
+
+def parquet_of(columns):
+    content = pa.BufferOutputStream()
+    parquet.write_table(pa.table(columns), content)
+    return content.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"not parquet", "ArrowInvalid"),
+        (parquet_of({**COLUMNS, "nats": ["many"]}), "ArrowInvalid"),
+        (parquet_of({**COLUMNS, "tokens": [[1]]}), "ArrowNotImplementedError"),
+        (parquet_of({**COLUMNS, "bytes": [None]}), "it has empty cells"),
+        (parquet_of({"split": ["val"]}), "ArrowInvalid"),
+        (parquet_of({key: 4 * value for key, value in COLUMNS.items()}),
+         "4 documents are more than 3"),
+    ],
+    ids=["text", "words", "lists", "empty", "columns", "rows"],
+)  # fmt: skip
+def test_a_damaged_table_of_documents_is_named_with_the_command_that_mends_it(
+    tmp_path, monkeypatch, content, reason
+):
+    monkeypatch.setattr(document_table, "MOST_DOCUMENTS", 3)
     write_run(tmp_path / "a", 5.0)
-    (tmp_path / "a" / "documents.parquet").write_bytes(b"not parquet")
-    with pytest.raises(UserError, match=r"a/documents.parquet cannot be read .*minigpt evaluate"):
+    (tmp_path / "a" / "documents.parquet").write_bytes(content)
+    with pytest.raises(UserError) as error:
         said_of(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}/a/documents.parquet cannot be read ({reason}); make it again with: "
+        f"minigpt evaluate {tmp_path}/a"
+    )
 
 
 def test_the_table_shows_each_setting_beside_the_best(tmp_path):

@@ -1,6 +1,7 @@
 """A checkpoint file is whole or not there, and nothing in it is executed."""
 
 import pickle
+import tracemalloc
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from minigpt.runs.checkpoints import (
     read_checkpoint,
 )
 from minigpt.runs.run_folder import RunFolder
+from tests.faults.hostile import archive_of, bytearray_of
 
 CONTENT = {
     "hyper_parameters": {
@@ -39,6 +41,45 @@ def test_what_is_no_checkpoint_is_refused_and_not_executed(tmp_path, capsys):
         with pytest.raises(UserError, match="bad.ckpt is not a readable checkpoint "):
             read_checkpoint(path)
     assert "executed" not in capsys.readouterr().out
+
+
+CALL = b"c_codecs\nencode\n"
+TEXT_THAT_DOUBLES = (
+    b"\x80\x02" + 28 * CALL + b"X\x04\x00\x00\x00abcd" + 28 * b"X\x03\x00\x00\x00hex\x86R" + b"."
+)
+MEMORY = b"\x80\x02ctorch.storage\nUntypedStorage\nJ\x00\x00\x00\x10\x85R."
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        # torch reads it as data.pkl, and would make a bytearray of a gigabyte.
+        (archive_of(bytearray_of(10**9), "archive/DATA.PKL"), "it has a record archive/DATA.PKL"),
+        (archive_of(bytearray_of(10**9)), "it names builtins.bytearray"),
+        (archive_of(TEXT_THAT_DOUBLES), "it names _codecs.encode"),
+        (archive_of(b"N.", "other/data.pkl"), "its records are not in one folder"),
+        (archive_of(MEMORY), ": is memory without a tensor; no run saves this"),
+    ],
+    ids=["other case", "bytearray", "text that doubles", "two folders", "storage"],
+)
+def test_what_would_take_memory_beyond_its_file_is_refused_unread(tmp_path, content, reason):
+    path = tmp_path / "bomb.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_checkpoint(path)
+    assert reason in str(error.value)
+
+
+def test_a_long_name_is_not_copied_for_each_value_below_it(tmp_path):
+    path = tmp_path / "long.ckpt"
+    torch.save({"k" * 1_000_000: dict.fromkeys(range(3_000), 0)}, path)  # 3 GB of copies
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="it has no hyper_parameters model"):
+            read_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

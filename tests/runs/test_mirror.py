@@ -53,6 +53,24 @@ def test_a_run_goes_on_from_its_copy_in_a_bucket_to_the_same_bits(
     assert fetched.read_summary().steps == 38
 
 
+def test_a_run_folder_does_not_decide_where_it_is_copied(tiny, type_train, tmp_path):
+    there = f"file://{tmp_path}/there"
+    short = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", f"mirror={there}"]
+    assert type_train(*tiny, *short, "hydra.run.dir=run").code == 0
+    shutil.rmtree(tmp_path / "there")
+    typed = type_train("resume=run", "trainer.max_epochs=2")
+    assert (typed.code, typed.err) == (
+        2,
+        f"error: {tmp_path}/run/config.yaml: mirror={there} would copy the run there; if it is "
+        f"yours, say so again with 'mirror={there}', else with mirror=null\n",
+    )
+    assert not (tmp_path / "there").exists()
+    assert type_train("resume=run", "trainer.max_epochs=2", "mirror=null").code == 0
+    assert not (tmp_path / "there").exists()
+    assert type_train("resume=run", "trainer.max_epochs=3", f"mirror={there}").code == 0
+    assert list((tmp_path / "there").glob("*/run/latest.json"))
+
+
 def test_a_url_that_cannot_be_written_to_is_told_before_the_run(tiny, type_train, bucket, tmp_path):
     for url, message in (
         (f"{bucket}-nowhere/runs", "is not there; check the bucket and the path"),

@@ -1,6 +1,8 @@
 """Checkpoints whose tensors lie in several files: read whole, or refused in one line."""
 
+import os
 import pickle
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -118,7 +120,10 @@ class Sings:
 
 def forge(path, metadata) -> None:
     """Give a checkpoint other metadata, with the right checksum."""
-    content = pickle.dumps(metadata)
+    forge_bytes(path, pickle.dumps(metadata))
+
+
+def forge_bytes(path, content) -> None:
     (shards_folder(path) / "7-00ff" / METADATA).write_bytes(content)
     checkpoint = torch.load(path, weights_only=True)
     checkpoint[SHARDS]["checksum"] = zlib.crc32(content)
@@ -139,6 +144,31 @@ def test_a_tensor_that_claims_more_memory_than_it_has_bytes_is_refused(path):
     metadata.state_dict_metadata["state_dict/net.bias"].size = torch.Size([10**13])
     forge(path, metadata)
     with pytest.raises(UserError, match="net.bias claims 40,000,000,000,000 bytes and has"):
+        read_checkpoint(path)
+
+
+def test_metadata_of_another_form_is_refused(path):
+    file = shards_folder(path) / "7-00ff" / METADATA
+    whole = file.read_bytes()
+    for key, value in (("storage_data", {1: 2}), ("state_dict_metadata", []),
+                       ("state_dict_metadata", {"net.bias": 3})):  # fmt: skip
+        metadata = pickle.loads(whole)
+        setattr(metadata, key, value)
+        forge(path, metadata)
+        with pytest.raises(UserError, match=r"last\.shards/, "):
+            read_checkpoint(path)
+    # A memo with the number 2^29, which Python's other reader makes room for.
+    forge_bytes(path, b"\x80\x02Nr\xff\xff\xff\x1f.")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=f"{METADATA} is not that of a checkpoint"):
+            read_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UserError, match="one cannot be read"):
         read_checkpoint(path)
 
 

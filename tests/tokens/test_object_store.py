@@ -101,6 +101,18 @@ def test_a_store_that_changes_is_not_taken_for_the_copy(store, data, corpus, tmp
         open_remote_store(url, tmp_path / "cache", LARGE)
 
 
+def test_room_is_made_among_copies_only(store, tmp_path):
+    other = tmp_path / "cache" / "thesis" / "chapters" / "train-1.tex"
+    other.parent.mkdir(parents=True)
+    other.write_text("three years of work")
+    os.utime(other, (1, 1))
+    shard = store.manifest.shards["train"][0]
+    cache = ShardCache(RemoteFolder(f"file://{store.folder}"), tmp_path / "cache", 1)
+    with pytest.raises(UserError, match=r"data.cache_bytes=1 leaves no room for train-00000.bin"):
+        cache.fetch("train-00000.bin", shard["sha256"], 2 * shard["tokens"])
+    assert other.exists()
+
+
 def test_the_cache_keeps_its_size_and_what_was_opened_last(store, tmp_path):
     urls = []
     for number in range(3):  # the same store thrice, as three

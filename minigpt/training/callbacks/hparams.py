@@ -53,7 +53,7 @@ class TensorBoardHparams(pl.Callback):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.flat = flatten({section: config[section] for section in SECTIONS})
+        self.flat = flatten({key: config[key] for key in SECTIONS if key in config})
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not is_first(trainer):
