@@ -14,7 +14,12 @@ from minigpt.evaluation.document_table import DocumentTable, read_documents
 from minigpt.model.gpt import GPTConfig, training_flops_per_token
 from minigpt.reports.older_runs import complete_settings
 from minigpt.runs.metrics import read_metrics
-from minigpt.runs.run_folder import RunFolder, find_foreign_folders, find_run_folders
+from minigpt.runs.run_folder import (
+    RunFolder,
+    UnreadableError,
+    find_foreign_folders,
+    find_run_folders,
+)
 from minigpt.runs.summary import HeldOutText, Status, Summary
 
 # Keys that do not affect training: where a run writes and what it shows.
@@ -183,6 +188,8 @@ def _read(run: RunFolder, name: str) -> ComparedRun:
     config = run.read_config()
     try:
         summary = run.read_summary()
+    except UnreadableError:
+        raise
     except UserError:
         summary = Summary(status=Status.FAILED, reason="it stopped before its first step")
     settings = {

@@ -1,5 +1,6 @@
 """The folder of a run: the only place that knows the names of its files."""
 
+import errno
 import re
 import shutil
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ DEEPEST = 100  # brackets in one another: the parser needs minutes for a hundred
 SLURM_JOB = ".slurm_job"
 SECTIONS = {"model", "data", "optimizer", "trainer"}  # of every config.yaml that minigpt writes
 PARTS = ("callbacks", "logger")  # whose values may name others
+
+
+class UnreadableError(UserError):
+    """A file that may be whole, but its permissions or a broken disk keep it."""
 
 
 class RunFolder:
@@ -151,6 +156,7 @@ class RunFolder:
             content = OmegaConf.to_container(OmegaConf.create(text))
             _check_references(content)
         except Exception as error:  # of the parser: even an assertion, of a text like "No"
+            _raise_if_unreadable(self.config, error)
             kind = str(error) if isinstance(error, _NotPlainError) else reason_of(error)
             raise UserError(
                 f"{self.config} cannot be read ({kind}); name the folder of a run"
@@ -174,6 +180,7 @@ class RunFolder:
         try:
             content = parse_json(read_text(self.summary))
         except (OSError, ValueError) as error:
+            _raise_if_unreadable(self.summary, error)
             raise UserError(
                 f"{self.summary} cannot be read ({reason_of(error)}); the run has not begun "
                 "to train, or the file is damaged"
@@ -235,6 +242,8 @@ def _configured_folders(place: Path) -> Iterator[tuple[Path, bool]]:
             continue
         try:
             RunFolder(folder).read_config()
+        except UnreadableError:
+            raise
         except UserError:
             yield folder, False
         else:
@@ -244,6 +253,14 @@ def _configured_folders(place: Path) -> Iterator[tuple[Path, bool]]:
 def _has_sections(content: dict[Any, Any]) -> bool:
     parts = [content.get(group) or {} for group in PARTS]
     return all(isinstance(section, dict) for section in [*map(content.get, SECTIONS), *parts])
+
+
+def _raise_if_unreadable(path: Path, error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EIO):
+        raise UnreadableError(
+            f"{path} cannot be read ({error.strerror}); it may be whole, so see to its permissions "
+            "or its disk first"
+        ) from None
 
 
 class _NotPlainError(ValueError):

@@ -1,6 +1,7 @@
 """The findings and files of a comparison, for runs with known figures."""
 
 import csv
+import errno
 import html
 import math
 import os
@@ -11,6 +12,7 @@ import sys
 import pytest
 
 from minigpt.errors import UserError
+from minigpt.ordinary_file import read_text
 from minigpt.reports.comparable import best_first, comparable
 from minigpt.reports.compared_runs import find_runs
 from minigpt.reports.comparison import compare
@@ -18,6 +20,7 @@ from minigpt.reports.differing_keys import differing_keys
 from minigpt.reports.findings import findings
 from minigpt.reports.plots import costs, curves, heat_map
 from minigpt.reports.tables import comparison_table
+from minigpt.runs import run_folder
 from minigpt.runs.metrics import MetricsWriter
 from minigpt.runs.run_folder import RunFolder
 from minigpt.runs.summary import HeldOutText, Status
@@ -233,6 +236,22 @@ def test_a_folder_without_runs_is_refused_by_name(tmp_path, type_minigpt):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no run of minigpt, nor does a folder"):
         find_runs([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "summary.json"])
+def test_a_run_that_cannot_be_read_is_named_and_not_left_out(tmp_path, monkeypatch, name):
+    write_run(tmp_path / "a", 5.0)
+    write_run(tmp_path / "b", 4.9)
+
+    def broken(path, *arguments):
+        if path == tmp_path / "b" / name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_text(path, *arguments)
+
+    monkeypatch.setattr(run_folder, "read_text", broken)
+    message = rf"b/{name} cannot be read \(Input/output error\); it may be whole"
+    with pytest.raises(UserError, match=message):
+        compare([tmp_path], tmp_path)
 
 
 def test_a_folder_without_a_summary_is_a_run_that_failed(tmp_path):
