@@ -61,8 +61,16 @@ def test_a_part_that_the_user_names_again_is_made(run, type_train, tmp_path):
 @pytest.mark.parametrize(
     ("addition", "reason"),
     [
-        ("a: ${oc.env:HOME}\n", r"it has the interpolation \$\{oc.env:...\}"),
-        ("a: ${oc.decode:x}\n", r"it has the interpolation \$\{oc.decode:...\}"),
+        ("a: ${oc.env:HOME}\n", r"it has the interpolation \$\{oc.env:HOME\}"),
+        ('a: "$\\x7boc.env:HOME}"\n', r"it has the interpolation \$\{oc.env:HOME\}"),
+        ("b: env\na: ${oc.${b}:HOME}\n", r"it has the interpolation \$\{oc.\$\{b\}:HOME\}"),
+        ("b: 1\na: ${b}\n", r"it has the interpolation \$\{b\}"),
+        ("logger: {a: {b: '${model}'}}\n", r"it has the interpolation \$\{model\}"),
+        (
+            "logger: {a: {b: '${seed}${seed}'}}\n",
+            r"it has the interpolation \$\{seed\}\$\{seed\}",
+        ),
+        ("a: ${oc.decode:x}\n", r"it has the interpolation \$\{oc.decode:x\}"),
         ("a: &a [1, 1]\nb: [*a, *a]\n", "it has YAML aliases"),
         ("a: " + "[" * 5000, "it is nested too deeply"),
         ("a: " + "b" * 1_000_000, "it has more than 1,000,000 bytes"),
