@@ -40,7 +40,8 @@ TAIL = """
 The first four are one writer alone: a checkpoint, `metrics.csv`, `config.yaml` with `summary.json`,
 and the record of a job that failed. *killed*, *one line*, *no matter*: how the
 command ended that was failed. *faults*: points that were not survived. *s*: seconds on a core that
-others used as well.
+others used as well. One is known that is not survived as it should be: Hydra writes a sweep's
+`multirun.yaml`, which nothing reads, and where that fails the line names no file.
 
 Beside single calls ([test_disk.py](../../tests/faults/test_disk.py)), a run was put on a file
 system that is full at three sizes and then made larger, on one that became read-only, under a
