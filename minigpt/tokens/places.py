@@ -21,7 +21,7 @@ def refuse_foreign_places(config: CorpusConfig, typed: Collection[str], path: Pa
         places.append("cache")
     for key in places:
         place = getattr(config, key)
-        is_default = place == CorpusConfig.cache
+        is_default = key == "cache" and place == CorpusConfig.cache
         if f"data.{key}" in typed or is_default or _is_used(user_path(place)):
             continue
         raise UserError(
