@@ -1,32 +1,28 @@
 """The folder of a run: the only place that knows the names of its files."""
 
 import errno
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
-from yaml import AliasEvent
 
 from minigpt.atomic_file import explain_disk_errors, is_half_written, write_file
 from minigpt.errors import UserError, reason_of
 from minigpt.json_text import parse_json
 from minigpt.ordinary_file import read_text
+from minigpt.runs.config_limits import PARTS, NotPlainError, check_references, check_text
 
 if TYPE_CHECKING:
     from minigpt.runs.summary import Summary
 
 CONFIG = "config.yaml"
 CONFIG_BYTES = 1_000_000  # a run writes a few thousand
-DEEPEST = 100  # brackets in one another: the parser needs minutes for a hundred thousand
 SLURM_JOB = ".slurm_job"
 SECTIONS = {"model", "data", "optimizer", "trainer"}  # of every config.yaml that minigpt writes
-PARTS = ("callbacks", "logger")  # whose values may name others
 
 
 class UnreadableError(UserError):
@@ -152,12 +148,12 @@ class RunFolder:
         """
         try:
             text = read_text(self.config, CONFIG_BYTES)
-            _check_plain(text)
+            check_text(text)
             content = OmegaConf.to_container(OmegaConf.create(text))
-            _check_references(content)
+            check_references(content)
         except Exception as error:  # of the parser: even an assertion, of a text like "No"
             _raise_if_unreadable(self.config, error)
-            kind = str(error) if isinstance(error, _NotPlainError) else reason_of(error)
+            kind = str(error) if isinstance(error, NotPlainError) else reason_of(error)
             raise UserError(
                 f"{self.config} cannot be read ({kind}); name the folder of a run"
             ) from None
@@ -261,53 +257,3 @@ def _raise_if_unreadable(path: Path, error: Exception) -> None:
             f"{path} cannot be read ({error.strerror}); it may be whole, so see to its permissions "
             "or its disk first"
         ) from None
-
-
-class _NotPlainError(ValueError):
-    pass
-
-
-def _check_plain(text: str) -> None:
-    if _depth(text) > DEEPEST:
-        raise _NotPlainError("it is nested too deeply")
-    if "*" in text and any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
-        raise _NotPlainError("it has YAML aliases")
-
-
-def _check_references(content: Any) -> None:
-    """Looks at the values and not at the text, since YAML has escapes."""
-    waiting = [(content, False)]
-    while waiting:
-        value, is_part = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [(key, False) for key in value]
-            waiting += [
-                (item, is_part or (value is content and key in PARTS))
-                for key, item in value.items()
-            ]
-        elif isinstance(value, list):
-            waiting += [(item, is_part) for item in value]
-        elif isinstance(value, str) and "${" in value:
-            reference = re.fullmatch(r"\$\{(\w+(\.\w+)*)\}", value)
-            if not (is_part and reference and _is_scalar(content, reference[1].split("."))):
-                raise _NotPlainError(f"it has the interpolation {value[:100]}")
-
-
-def _is_scalar(content: Any, keys: list[str]) -> bool:
-    """True if the keys lead to a number or text outside of callbacks and loggers."""
-    if keys[0] in PARTS:
-        return False
-    for key in keys:
-        if not isinstance(content, dict) or key not in content:
-            return False
-        content = content[key]
-    return not isinstance(content, dict | list)
-
-
-def _depth(text: str) -> int:
-    """How many brackets of a text are open at once, at most."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[{\]}]", text):
-        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
-        deepest = max(deepest, depth)
-    return deepest

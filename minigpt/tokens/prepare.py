@@ -70,18 +70,7 @@ def prepare(
     """
     started = time.perf_counter()
     if config.source == "store":
-        if is_url(config.files[0]):
-            store = _open_remote(config, config.files[0])
-            if tokenizer is None:
-                check_store_tokenizer(config, store.manifest)
-            return Prepared(store, False, time.perf_counter() - started, None)
-        folder = user_path(config.files[0])
-        if not (folder / MANIFEST).is_file():
-            raise UserError(
-                f"{folder / MANIFEST} is missing or broken, so data.files=[{config.files[0]}] is "
-                "not a token store; name a folder that `minigpt prepare` made"
-            )
-        store = TokenStore(folder)
+        store = _open_named(config)
         if tokenizer is None:
             check_store_tokenizer(config, store.manifest)
         return Prepared(store, False, time.perf_counter() - started, None)
@@ -112,6 +101,20 @@ def prepare(
     if remote is not None and uploads:
         remote.upload(folder)
     return Prepared(TokenStore(folder), made, time.perf_counter() - started, config.max_tokens)
+
+
+def _open_named(config: CorpusConfig) -> TokenStore:
+    """The store that `files` names."""
+    place = config.files[0]
+    if is_url(place):
+        return _open_remote(config, place)
+    folder = user_path(place)
+    if not (folder / MANIFEST).is_file():
+        raise UserError(
+            f"{folder / MANIFEST} is missing or broken, so data.files=[{place}] is not a token "
+            "store; name a folder that `minigpt prepare` made"
+        )
+    return TokenStore(folder)
 
 
 def _open_remote(config: CorpusConfig, url: str) -> TokenStore:
